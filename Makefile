@@ -1,0 +1,63 @@
+# Everything runs in .venv, which the first target that needs it makes from python3 and this folder.
+#   make test PYTHON=python3.12      choose the Python .venv is made with (3.10 or newer)
+
+PYTHON ?= python3
+VENV   := .venv
+RUN    := $(VENV)/bin/python
+PIP    := $(RUN) -m pip install --quiet --disable-pip-version-check --no-input
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo lessons test bench lint setup clean
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.minise  ## train a small SE network and look at its gates
+	$(RUN) -m minise demo
+
+lessons: $(VENV)/.lessons  ## open the lessons in JupyterLab
+	$(RUN) -m jupyterlab lessons
+
+test: $(VENV)/.test  ## run the tests (compares with PyTorch too where .venv has it)
+	$(RUN) -m pytest
+
+bench: $(VENV)/.minise  ## time minise beside PyTorch
+	@$(RUN) -c 'import torch' 2>/dev/null || \
+	{ echo 'make bench compares with PyTorch, which .venv lacks: $(RUN) -m pip install torch==2.13.0' >&2; exit 1; }
+	$(RUN) benchmarks/run.py
+
+lint: $(VENV)/.test  ## check style, types and the direction of imports
+	$(RUN) -m ruff check
+	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports
+
+setup: $(VENV)/.test  ## only make .venv, ready for test and lint
+
+clean:  ## remove .venv and the caches of the tools
+	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+
+# One stamp file per set of packages. Each is renewed when the lists of packages change.
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \
+	{ echo 'minise needs Python 3.10 or newer, which $(PYTHON) is not. Name another: PYTHON=python3.12' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	{ echo '$(PYTHON) has no venv module. On Debian and Ubuntu: apt install python3-venv' >&2; exit 1; }
+	@$(RUN) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.minise: $(VENV)/.made pyproject.toml
+	@echo 'Installing minise into $(VENV) ...'
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.made pyproject.toml
+	@echo 'Installing minise and the tools for its tests into $(VENV) ...'
+	@$(PIP) --editable '.[test]'
+	@touch $@ $(VENV)/.minise
+
+$(VENV)/.lessons: $(VENV)/.made pyproject.toml requirements.txt
+	@echo 'Installing minise and JupyterLab into $(VENV) (the first time takes a while) ...'
+	@$(PIP) --requirement requirements.txt
+	@touch $@ $(VENV)/.minise $(VENV)/.test

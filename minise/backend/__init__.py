@@ -1,0 +1,37 @@
+"""The array backends: the only room of minise that knows which library holds the numbers.
+
+Every array belongs to one backend, found by `of(array)`; nothing global changes what code that is
+already running does. `use(name)` only says where *new* tensors are made.
+
+NumPy is always there. CuPy is imported the first time somebody asks for it, never before.
+"""
+
+from __future__ import annotations
+
+from . import random
+from .registry import (
+    Backend,
+    available,
+    current,
+    get,
+    of,
+    plain,
+    register,
+    synchronize,
+    use,
+    using_fast_kernels,
+)
+
+__all__ = [
+    "Backend",
+    "available",
+    "current",
+    "get",
+    "of",
+    "plain",
+    "random",
+    "register",
+    "synchronize",
+    "use",
+    "using_fast_kernels",
+]

@@ -1,0 +1,11 @@
+"""NumPy: always there. The fast kernels of the CPU are registered here, by op name."""
+
+from __future__ import annotations
+
+import numpy
+
+from .registry import Backend
+
+
+def create() -> Backend:
+    return Backend(name="numpy", xp=numpy, array_type=numpy.ndarray, to_numpy=numpy.asarray)

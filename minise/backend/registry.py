@@ -1,0 +1,142 @@
+"""What a backend is, which ones exist, and which one new tensors go to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+Kernel = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One array library behind a small interface.
+
+    name         "numpy", "cupy", or the name of a backend that a test registers
+    xp           the module that has the array functions (`xp.exp`, `xp.matmul`, ...)
+    array_type   the class of its arrays
+    to_numpy     copies an array of this backend to the host
+    synchronize  waits until everything that was asked of the device is done
+    fast         fast kernels by op name: a pair (forward, backward) that replaces the plain
+                 methods of the op of that name (see `Function.__call__`)
+    """
+
+    name: str
+    xp: Any
+    array_type: type
+    to_numpy: Callable[[Any], Any]
+    synchronize: Callable[[], None] = lambda: None
+    fast: dict[str, tuple[Kernel, Kernel]] = field(default_factory=dict)
+
+    def as_array(self, value: Any, dtype: Any = None) -> Any:
+        """`value` (a host array, a number, or an array of any backend) as an array of this one."""
+        if not isinstance(value, self.array_type):
+            home = of(value, default=None)
+            value = value if home is None else home.to_numpy(value)
+        return self.xp.asarray(value, dtype=dtype)
+
+
+class _Settings(threading.local):
+    """Per-thread switches: one thread timing the plain kernels must not slow another down."""
+
+    plain_kernels = False
+    default = "numpy"
+
+
+_settings = _Settings()
+_by_name: dict[str, Backend] = {}
+_by_type: dict[type, Backend] = {}
+# Where each backend that ships with minise is built; imported only when asked for.
+_shipped = {"numpy": ".numpy_backend", "cupy": ".cupy_backend"}
+
+
+def register(backend: Backend) -> Backend:
+    """Add a backend, so that `get(name)` and `of(array)` find it."""
+    _by_name[backend.name] = backend
+    _by_type[backend.array_type] = backend
+    return backend
+
+
+def get(name: str) -> Backend:
+    """The backend of that name.
+
+    Raises ValueError for an unknown name, RuntimeError when it cannot run on this machine
+    (the message says what to install or check).
+    """
+    if name not in _by_name:
+        if name not in _shipped:
+            known = ", ".join(sorted({*_shipped, *_by_name}))
+            raise ValueError(f"backend: unknown name {name!r}, expected one of: {known}")
+        register(import_module(_shipped[name], __package__).create())
+    return _by_name[name]
+
+
+_MISSING = object()
+
+
+def of(array: Any, default: Any = _MISSING) -> Any:
+    """The backend that `array` belongs to; TypeError (or `default`) if it is no array."""
+    found = _by_type.get(type(array))
+    if found is None:  # subclasses of an array type (np.memmap, ...)
+        found = next((b for kind, b in _by_type.items() if isinstance(array, kind)), None)
+    if found is not None:
+        return found
+    if default is not _MISSING:
+        return default
+    raise TypeError(f"backend.of: expected an array, got {type(array).__name__}")
+
+
+def use(name: str) -> None:
+    """From now on new tensors of this thread are made on backend `name`.
+
+    Tensors that exist stay where they are: move them with `tensor.to(name)`.
+    Raises like `get`.
+    """
+    _settings.default = get(name).name
+
+
+def current() -> Backend:
+    """The backend on which new tensors are made."""
+    return get(_settings.default)
+
+
+def available() -> list[str]:
+    """Names of the backends that work on this machine, right now."""
+    names = list(_by_name)
+    for name in _shipped:
+        if name not in names:
+            try:
+                get(name)
+            except RuntimeError:
+                continue
+            names.append(name)
+    return names
+
+
+def synchronize() -> None:
+    """Wait until every backend in use has finished its work (a GPU runs behind the program)."""
+    for backend in _by_name.values():
+        backend.synchronize()
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Inside this block ops run their plain kernels: slower, and the specification itself."""
+    before = _settings.plain_kernels
+    _settings.plain_kernels = True
+    try:
+        yield
+    finally:
+        _settings.plain_kernels = before
+
+
+def using_fast_kernels() -> bool:
+    """False inside `plain()`."""
+    return not _settings.plain_kernels
+
+
+get("numpy")

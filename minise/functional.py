@@ -1,0 +1,511 @@
+"""The functions a learner calls, named and argued as in torch.nn.functional.
+
+Each one checks its arguments, says in one sentence what is wrong with them, and calls the op that
+does the work (minise/ops). Images are (N, C, H, W); where PyTorch takes a single (C, H, W) image,
+so do these.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy
+
+from . import backend
+from .autograd import Tensor
+from .ops import activation
+from .ops.arguments import cast, floating
+from .ops.conv import Conv2d
+from .ops.loss import NLLLoss
+from .ops.math import Linear
+from .ops.norm import BatchNorm
+from .ops.pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
+from .ops.shape import Pad
+from .ops.windows import output_length
+
+IntPair = int | Sequence[int]
+
+
+# --- convolution and linear maps ----------------------------------------------------------------
+
+
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: IntPair = 1,
+    padding: IntPair | str = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+) -> Tensor:
+    """y[n, o, p, q] = b[o] + Σ_crs x[n, c, p·stride + r·dilation, q·stride + s·dilation] · w[o, c, r, s]
+
+    input    (N, C, H, W) or (C, H, W)
+    weight   (O, C/groups, R, S);  bias (O,)
+    padding  zeros on each side: an int, a pair, "valid" (none) or "same" (P, Q = H, W; stride 1)
+    returns  (N, O, P, Q) or (O, P, Q)
+
+    Raises RuntimeError where shapes, dtypes or options do not fit each other.
+    """  # noqa: E501
+    strides, dilations = pair("conv2d", "stride", stride, 1), pair("conv2d", "dilation", dilation, 1)
+    if weight.ndim != 4:
+        raise RuntimeError(f"conv2d: weight must be (O, C/groups, R, S), got shape {weight.shape}")
+    x, batched = as_batch("conv2d", input)
+    kernel = weight.shape[2:]
+    if padding == "same":
+        if strides != (1, 1):
+            raise RuntimeError(f"conv2d: padding='same' needs stride 1, got {strides}")
+        spare = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]
+        pads = tuple((n // 2, n - n // 2) for n in spare)
+    elif isinstance(padding, str):
+        if padding != "valid":
+            raise RuntimeError(f"conv2d: padding must be 'same' or 'valid', got {padding!r}")
+        pads = ((0, 0), (0, 0))
+    else:
+        pads = tuple((n, n) for n in pair("conv2d", "padding", padding, 0))
+
+    O, per_group = weight.shape[:2]
+    if groups < 1 or O % groups:
+        raise RuntimeError(
+            f"conv2d: groups must be positive and divide the {O} output channels, got {groups}"
+        )
+    if x.shape[1] != per_group * groups:
+        raise RuntimeError(
+            f"conv2d: input has {x.shape[1]} channels, weight {weight.shape} with groups={groups} "
+            f"expects {per_group * groups}"
+        )
+    if bias is not None and bias.shape != (O,):
+        raise RuntimeError(f"conv2d: bias must have shape ({O},), got {bias.shape}")
+    same_dtype("conv2d", input=x, weight=weight, bias=bias)
+    for axis, name in enumerate(("height", "width")):
+        length = x.shape[2 + axis] + sum(pads[axis])
+        span = dilations[axis] * (kernel[axis] - 1) + 1
+        if span > length:
+            raise RuntimeError(
+                f"conv2d: the kernel spans a {name} of {span} (dilation included), but the padded "
+                f"input has only {length}"
+            )
+    op = Conv2d(strides, pads, dilations, groups)
+    return unbatch(op(x, weight) if bias is None else op(x, weight, bias), batched)
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """y = x @ Wᵀ + b: input (..., K), weight (J, K), bias (J,) -> (..., J).
+
+    Raises RuntimeError where shapes or dtypes do not fit each other.
+    """
+    if weight.ndim != 2 or input.ndim == 0 or input.shape[-1] != weight.shape[1]:
+        raise RuntimeError(
+            f"linear: input {input.shape} must end in the number of columns of weight {weight.shape}"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise RuntimeError(f"linear: bias must have shape {weight.shape[:1]}, got {bias.shape}")
+    same_dtype("linear", input=input, weight=weight, bias=bias)
+    return Linear()(input, weight) if bias is None else Linear()(input, weight, bias)
+
+
+# --- normalisation ------------------------------------------------------------------------------
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """y = γ · (x - mean) / √(var + ε) + β, per channel of input (N, C, ...).
+
+    In training mean and var are those of the batch, and the running statistics move towards them
+    in place: running = (1 - momentum) · running + momentum · batch, with the variance divided by
+    count - 1. In evaluation the running statistics are used (if given).
+
+    Raises ValueError if training has only one value per channel, RuntimeError for wrong shapes.
+    """
+    if input.ndim < 2:
+        raise RuntimeError(f"batch_norm: input must be (N, C, ...), got shape {input.shape}")
+    channels = input.shape[1]
+    parameters = {
+        "running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias
+    }  # fmt: skip
+    for name, tensor in parameters.items():
+        if tensor is not None and tensor.shape != (channels,):
+            raise RuntimeError(
+                f"batch_norm: {name} must have shape ({channels},) for input {input.shape}, "
+                f"got {tensor.shape}"
+            )
+    xp = backend.of(input.data).xp
+    gamma = Tensor(xp.ones(channels, dtype=input.dtype)) if weight is None else weight
+    beta = Tensor(xp.zeros(channels, dtype=input.dtype)) if bias is None else bias
+    if not training:
+        if running_mean is None or running_var is None:
+            raise RuntimeError("batch_norm: evaluation needs running_mean and running_var")
+        return BatchNorm(eps, running_mean.data, running_var.data)(input, gamma, beta)
+
+    count = input.size // channels if channels else 0
+    if count == 1:
+        raise ValueError(
+            f"batch_norm: training needs more than one value per channel, got input {input.shape}"
+        )
+    op = BatchNorm(eps)
+    output = op(input, gamma, beta)
+    for running, batch in ((running_mean, op.mean), (running_var, op.var * (count / (count - 1)))):
+        if running is not None:
+            running.data *= 1 - momentum
+            running.data += momentum * batch
+    return output
+
+
+# --- pooling ------------------------------------------------------------------------------------
+
+
+def max_pool2d(
+    input: Tensor,
+    kernel_size: IntPair,
+    stride: IntPair | None = None,
+    padding: IntPair = 0,
+    dilation: IntPair = 1,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """The largest value of every window: (N, C, H, W) -> (N, C, P, Q), or without N.
+
+    stride defaults to kernel_size; with ceil_mode the last window may hang over the end. Of equal
+    values the first gets the gradient. Raises RuntimeError where the options do not fit.
+    """
+    x, batched = as_batch("max_pool2d", input)
+    op = MaxPool2d(*pool_options("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode))
+    return unbatch(op(x), batched)
+
+
+def avg_pool2d(
+    input: Tensor,
+    kernel_size: IntPair,
+    stride: IntPair | None = None,
+    padding: IntPair = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """The mean of every window: (N, C, H, W) -> (N, C, P, Q), or without N.
+
+    count_include_pad  whether zeros of the padding count in the mean
+    divisor_override   divide every sum by this number instead of a count
+
+    Raises RuntimeError where the options do not fit.
+    """
+    if divisor_override == 0:
+        raise RuntimeError("avg_pool2d: divisor_override must not be 0")
+    x, batched = as_batch("avg_pool2d", input)
+    kernel, strides, pads, _, _ = pool_options(
+        "avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode
+    )
+    op = AvgPool2d(kernel, strides, pads, ceil_mode, count_include_pad, divisor_override)
+    return unbatch(op(x), batched)
+
+
+def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
+    """The mean of each of P × Q bins: (N, C, H, W) -> (N, C, P, Q); None keeps a length."""
+    x, batched = as_batch("adaptive_avg_pool2d", input)
+    size = adaptive_size("adaptive_avg_pool2d", x, output_size)
+    return unbatch(AdaptiveAvgPool2d(size)(x), batched)
+
+
+def adaptive_max_pool2d(input: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
+    """The largest value of each of P × Q bins: (N, C, H, W) -> (N, C, P, Q); None keeps a length."""
+    x, batched = as_batch("adaptive_max_pool2d", input)
+    size = adaptive_size("adaptive_max_pool2d", x, output_size)
+    return unbatch(AdaptiveMaxPool2d(size)(x), batched)
+
+
+def pool_options(name, x, kernel_size, stride, padding, dilation, ceil_mode):
+    """(kernel, stride, padding, dilation, ceil_mode), checked as PyTorch checks them."""
+    kernel = pair(name, "kernel_size", kernel_size, 1)
+    strides = kernel if stride is None else pair(name, "stride", stride, 1)
+    pads = pair(name, "padding", padding, 0)
+    dilations = pair(name, "dilation", dilation, 1)
+    if any(pad > k // 2 for pad, k in zip(pads, kernel, strict=True)):
+        raise RuntimeError(
+            f"{name}: padding must be at most half of kernel_size {kernel}, got {pads}"
+        )
+    for n, k, step, pad, d in zip(x.shape[2:], kernel, strides, pads, dilations, strict=True):
+        if n == 0 or output_length(n, k, step, (pad, pad), d, ceil_mode) < 1:
+            raise RuntimeError(
+                f"{name}: kernel_size {kernel} with dilation {dilations} does not fit into input "
+                f"{x.shape} with padding {pads}"
+            )
+    return kernel, strides, pads, dilations, ceil_mode
+
+
+def adaptive_size(name, x, output_size):
+    asked = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
+    if len(asked) != 2 or any(n is not None and n < 0 for n in asked):
+        raise RuntimeError(f"{name}: output_size must be one or two integers >= 0, got {asked}")
+    if 0 in x.shape[1:]:
+        raise RuntimeError(f"{name}: expected no axis of length 0 but the batch, got {x.shape}")
+    return tuple(x.shape[2 + i] if n is None else n for i, n in enumerate(asked))
+
+
+# --- activations --------------------------------------------------------------------------------
+
+
+def relu(input: Tensor) -> Tensor:
+    """y = max(x, 0)"""
+    return activation.ReLU()(input)
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """y = x where x > 0, else negative_slope · x"""
+    return activation.LeakyReLU(negative_slope)(input)
+
+
+def sigmoid(input: Tensor) -> Tensor:
+    """y = 1 / (1 + e^-x)"""
+    return activation.Sigmoid()(floating(input))
+
+
+def tanh(input: Tensor) -> Tensor:
+    """y = tanh x"""
+    return input.tanh()
+
+
+def silu(input: Tensor) -> Tensor:
+    """y = x · σ(x), also called swish"""
+    return activation.SiLU()(input)
+
+
+def hardsigmoid(input: Tensor) -> Tensor:
+    """y = min(max(x + 3, 0), 6) / 6"""
+    return activation.Hardsigmoid()(input)
+
+
+def hardswish(input: Tensor) -> Tensor:
+    """y = x · min(max(x + 3, 0), 6) / 6"""
+    return activation.Hardswish()(input)
+
+
+def softmax(input: Tensor, dim: int) -> Tensor:
+    """y_i = e^x_i / Σ_j e^x_j along `dim`"""
+    return input.softmax(dim)
+
+
+def log_softmax(input: Tensor, dim: int) -> Tensor:
+    """y_i = x_i - log Σ_j e^x_j along `dim`"""
+    return input.log_softmax(dim)
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
+    """In training each element becomes 0 with probability p, the others grow by 1 / (1 - p)."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout: p must lie between 0 and 1, got {p}")
+    if not training or p == 0:
+        return input
+    kept = backend.random.generator().random(input.shape) >= p
+    scale = 0.0 if p == 1 else 1 / (1 - p)
+    return input * Tensor(backend.of(input.data).as_array(kept * scale, dtype=input.dtype))
+
+
+def pad(
+    input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
+) -> Tensor:
+    """A border around the last axes: `pad` is (left, right, top, bottom, ...), last axis first.
+
+    mode   "constant" (`value`, default 0; negative widths crop), "reflect" or "replicate"
+
+    Raises RuntimeError for odd or too many widths or a border wider than its source,
+    NotImplementedError for a mode that minise does not have ("circular").
+    """
+    if len(pad) % 2 or len(pad) // 2 > input.ndim:
+        raise RuntimeError(f"pad: expected up to {input.ndim} pairs of widths, got {tuple(pad)}")
+    if mode not in Pad.modes:
+        raise NotImplementedError(f"pad: mode must be one of {tuple(Pad.modes)}, got {mode!r}")
+    pairs = [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)]
+    widths = [(0, 0)] * (input.ndim - len(pairs)) + pairs[::-1]
+    for n, (before, after) in zip(input.shape, widths, strict=True):
+        if mode == "constant":
+            fits = n + before + after >= 0
+        else:
+            most = n - 1 if mode == "reflect" else math.inf
+            fits = 0 <= before <= most and 0 <= after <= most and n > 0
+        if not fits:
+            raise RuntimeError(f"pad: widths {(before, after)} do not fit an axis of length {n}")
+    if value is not None and mode != "constant":
+        raise ValueError(f"pad: value goes with mode 'constant' only, got mode {mode!r}")
+    return Pad(widths, mode, value or 0.0)(input)
+
+
+# --- losses -------------------------------------------------------------------------------------
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """-weight[target] · input[target]: the loss of log-probabilities under class labels.
+
+    input   log-probabilities (N, C, ...) or (C,);  target  integers (N, ...) or ()
+    mean    divides by the sum of the weights of the labels, ignored ones left out
+
+    Raises IndexError for a label outside [0, C), ValueError for shapes that do not fit,
+    RuntimeError for labels that are no integers.
+    """
+    check_reduction("nll_loss", reduction)
+    if input.ndim == 0:
+        raise ValueError("nll_loss: input must be (N, C, ...) or (C,), got a tensor without axes")
+    single = input.ndim == 1
+    x = input.unsqueeze(0) if single else input
+    labels = target.unsqueeze(0) if single else target
+    expected = (x.shape[0], *x.shape[2:])
+    if labels.shape != expected:
+        raise ValueError(
+            f"nll_loss: input {input.shape} expects a target of shape "
+            f"{expected[1:] if single else expected}, got {target.shape}"
+        )
+    check_labels(labels, x.shape[1], ignore_index)
+    weights = class_weights("nll_loss", x, weight)
+    losses = NLLLoss(ignore_index)(x, labels, weights)
+    if reduction == "none":
+        return losses.squeeze(0) if single else losses
+    if reduction == "sum":
+        return losses.sum()
+    return losses.sum() / weight_of(labels, weights, ignore_index).sum()
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """-Σ_c target_c · log softmax(input)_c, with class labels or class probabilities as target.
+
+    input            logits (N, C, ...) or (C,)
+    target           integers (N, ...), or probabilities of input's shape
+    label_smoothing  ε: the target becomes (1 - ε) · target + ε / C  (Szegedy et al. 2016, sect. 7)
+
+    Raises as `nll_loss`.
+    """
+    check_reduction("cross_entropy", reduction)
+    if not 0 <= label_smoothing <= 1:
+        raise RuntimeError(
+            f"cross_entropy: label_smoothing must lie between 0 and 1, got {label_smoothing}"
+        )
+    if input.ndim == 0:
+        raise ValueError("cross_entropy: input must be (N, C, ...) or (C,), got no axes")
+    axis = 0 if input.ndim == 1 else 1
+    if target.dtype.kind == "f":
+        return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, axis)
+
+    log_p = input.log_softmax(axis)
+    hard = nll_loss(log_p, target, weight, ignore_index=ignore_index, reduction=reduction)
+    if label_smoothing == 0:
+        return hard
+    # The smoothed part asks for every class alike, at every label that counts.
+    weights = class_weights("cross_entropy", input, weight)
+    shape = [1] * input.ndim
+    shape[axis] = -1
+    counted = Tensor(target.data != ignore_index)
+    smooth = -(log_p * weights.reshape(shape)).sum(axis) * counted
+    if reduction != "none":
+        smooth = smooth.sum()
+    if reduction == "mean":
+        smooth = smooth / weight_of(target, weights, ignore_index).sum()
+    return hard * (1 - label_smoothing) + smooth * (label_smoothing / input.shape[axis])
+
+
+def _soft_cross_entropy(input, target, weight, reduction, label_smoothing, axis):
+    if target.shape != input.shape:
+        raise RuntimeError(
+            f"cross_entropy: class probabilities must have the shape of input {input.shape}, "
+            f"got {target.shape}"
+        )
+    C = input.shape[axis]
+    if label_smoothing > 0:
+        target = target * (1 - label_smoothing) + label_smoothing / C
+    shape = [1] * input.ndim
+    shape[axis] = -1
+    weights = class_weights("cross_entropy", input, weight).reshape(shape)
+    losses = -(input.log_softmax(axis) * target * weights).sum(axis)
+    if reduction == "none":
+        return losses
+    return losses.sum() if reduction == "sum" else losses.sum() / max(losses.size, 1)
+
+
+def check_reduction(name: str, reduction: str) -> None:
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"{name}: reduction must be 'none', 'mean' or 'sum', got {reduction!r}")
+
+
+def check_labels(labels: Tensor, classes: int, ignore_index: int) -> None:
+    """A wrong label must not pass: CuPy would wrap it round, NumPy count it from the end."""
+    if labels.dtype.kind not in "iu":
+        raise RuntimeError(f"nll_loss: labels must be integers, got {labels.dtype}")
+    array = labels.data
+    wrong = ((array < 0) | (array >= classes)) & (array != ignore_index)
+    if bool(wrong.any()):
+        label = int(array[wrong].reshape(-1)[0])
+        raise IndexError(f"nll_loss: labels must lie in [0, {classes - 1}], got {label}")
+
+
+def class_weights(name: str, input: Tensor, weight: Tensor | None) -> Tensor:
+    """One weight per class (C,): `weight`, checked, or ones."""
+    C = input.shape[0 if input.ndim == 1 else 1]
+    if weight is None:
+        return Tensor(backend.of(input.data).xp.ones(C, dtype=input.dtype))
+    if weight.shape != (C,):
+        raise RuntimeError(f"{name}: weight must have shape ({C},), got {weight.shape}")
+    return cast(weight, input.dtype)
+
+
+def weight_of(labels: Tensor, weights: Tensor, ignore_index: int) -> Tensor:
+    """The class weight of each label, 0 where it is ignored."""
+    counted = labels.data != ignore_index
+    return Tensor(weights.data[labels.data * counted] * counted)
+
+
+# --- arguments ----------------------------------------------------------------------------------
+
+
+def pair(name: str, argument: str, value: IntPair, least: int) -> tuple[int, int]:
+    """An int as (height, width); RuntimeError if it is neither an int >= least nor two."""
+    values = (value, value) if isinstance(value, (int, numpy.integer)) else tuple(value)
+    if len(values) == 1:
+        values = values * 2
+    if len(values) != 2 or any(operator.index(n) < least for n in values):
+        raise RuntimeError(
+            f"{name}: {argument} must be one or two integers >= {least}, got {value}"
+        )
+    return operator.index(values[0]), operator.index(values[1])
+
+
+def as_batch(name: str, input: Tensor) -> tuple[Tensor, bool]:
+    """(C, H, W) as a batch of one; the flag says whether there was a batch."""
+    if input.ndim not in (3, 4):
+        raise RuntimeError(
+            f"{name}: input must be (N, C, H, W) or (C, H, W), got shape {input.shape}"
+        )
+    return (input, True) if input.ndim == 4 else (input.unsqueeze(0), False)
+
+
+def unbatch(output: Tensor, batched: bool) -> Tensor:
+    return output if batched else output.squeeze(0)
+
+
+def same_dtype(name: str, **tensors: Tensor | None) -> None:
+    dtypes = {key: tensor.dtype for key, tensor in tensors.items() if tensor is not None}
+    if len(set(dtypes.values())) > 1:
+        listed = ", ".join(f"{key} {dtype}" for key, dtype in dtypes.items())
+        raise RuntimeError(f"{name}: expected one dtype, got {listed}")
+
+

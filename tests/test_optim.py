@@ -1,0 +1,486 @@
+"""Update rules against PyTorch: recorded numbers always, PyTorch itself where it is installed."""
+
+import json
+from types import SimpleNamespace
+
+import numpy
+import pytest
+from golden import make_optim as golden
+from safetensors.numpy import load, load_file, save
+
+from minise import optim
+from minise.autograd import Function, Tensor
+from minise.backend import Backend, registry
+
+TOLERANCE = {"float32": 2e-5, "float64": 1e-12}  # relative, and absolute: the weights are about 1
+dtypes = pytest.mark.parametrize("dtype", TOLERANCE)
+rules = pytest.mark.parametrize("case", golden.RULES)
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    return load_file(golden.PATH)
+
+
+class Run:
+    """minise on the problem of the recorded cases."""
+
+    def __init__(self, case, dtype, kind=None, **more):
+        name, options, bias_options = golden.RULES[case]
+        self.problem = golden.LeastSquares(dtype)
+        self.parameters = {n: Tensor(a.copy(), True) for n, a in self.problem.start.items()}
+        groups = golden.groups(self.parameters, bias_options)
+        self.optimizer = (kind or getattr(optim, name))(groups, **{**options, **more})
+
+    @property
+    def weights(self):
+        return {name: parameter.data for name, parameter in self.parameters.items()}
+
+    def set_gradients(self, gradients):
+        for name, gradient in gradients.items():
+            self.parameters[name].grad = None if gradient is None else Tensor(gradient)
+
+    def steps(self, first, last):
+        steps = range(first, last + 1)
+        return golden.trajectory(
+            self.problem, self.optimizer, self.weights, self.set_gradients, steps
+        )
+
+
+def check(recorded, case, dtype, actual):
+    for name, array in actual.items():
+        expected = recorded[f"{case}.{dtype}.{name}"]
+        assert array.dtype == expected.dtype == dtype
+        numpy.testing.assert_allclose(
+            array, expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype], err_msg=f"{case} {name}"
+        )
+
+
+@dtypes
+@rules
+def test_weights_over_fifty_steps_are_pytorchs(recorded, case, dtype):
+    check(recorded, case, dtype, Run(case, dtype).steps(1, golden.STEPS))
+
+
+@dtypes
+@rules
+def test_recorded_weights_are_what_pytorch_gives(recorded, case, dtype):
+    pytest.importorskip("torch")
+    check(recorded, case, dtype, golden.torch_trajectory(case, dtype))
+
+
+# --- the comparison notices a wrong update rule ------------------------------------------------
+
+
+class DampsFirstStep(optim.SGD):
+    def update(self, weights, gradient, state, options):
+        if not state:
+            gradient = (1 - options["dampening"]) * gradient
+        super().update(weights, gradient, state, options)
+
+
+class ForgetsBiasCorrection(optim.Adam):
+    def update(self, weights, gradient, state, options):
+        super().update(weights, gradient, state, options)
+        state["step"] = 10_000
+
+
+class DecaysAfterwards(optim.AdamW):
+    def update(self, weights, gradient, state, options):
+        super().update(weights, gradient, state, {**options, "weight_decay": 0})
+        weights *= 1 - options["lr"] * options["weight_decay"]
+
+
+class NesterovAsPlainMomentum(optim.SGD):
+    def update(self, weights, gradient, state, options):
+        super().update(weights, gradient, state, {**options, "nesterov": False})
+
+
+class MovesWithoutGradient(optim.SGD):
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    parameter.grad = Tensor(numpy.zeros_like(parameter.data))
+        return super().step(closure)
+
+
+@dtypes
+@pytest.mark.parametrize(
+    ("case", "wrong"),
+    [
+        ("sgd_dampening", DampsFirstStep),
+        ("sgd_nesterov", NesterovAsPlainMomentum),
+        ("sgd_momentum", MovesWithoutGradient),
+        ("adam", ForgetsBiasCorrection),
+        ("adam_decay", optim.AdamW),
+        ("adamw", optim.Adam),
+        ("adamw", DecaysAfterwards),
+    ],
+)
+def test_a_planted_mistake_is_caught(recorded, case, wrong, dtype):
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        check(recorded, case, dtype, Run(case, dtype, wrong).steps(1, golden.STEPS))
+
+
+# --- in place, on the device, in the dtype of the weights --------------------------------------
+
+
+@rules
+def test_updates_are_in_place_and_leave_the_gradient_alone(case):
+    run = Run(case, "float32")
+    arrays = run.weights
+    for step in (1, 2, 3):
+        gradients = run.problem.gradients(arrays, step)
+        run.set_gradients(gradients)
+        before = {name: None if g is None else g.copy() for name, g in gradients.items()}
+        run.optimizer.step()
+        for name, gradient in gradients.items():
+            assert run.parameters[name].data is arrays[name]
+            assert gradient is None or numpy.array_equal(gradient, before[name])
+    assert numpy.array_equal(arrays["unused"], run.problem.start["unused"])
+    assert run.parameters["unused"] not in run.optimizer.state
+
+
+@pytest.mark.parametrize("kind", [optim.SGD, optim.Adam, optim.AdamW])
+def test_numpy_scalars_as_options_do_not_promote(kind):
+    plain, scalar = (
+        Run("sgd", "float32", kind, lr=number(0.05), weight_decay=number(0.1))
+        for number in (float, numpy.float64)
+    )
+    json.dumps(scalar.optimizer.state_dict()["param_groups"])
+    scalar.optimizer.param_groups[0]["lr"] = numpy.float64(0.05)  # as by a schedule of one's own
+    expected, actual = plain.steps(1, 10), scalar.steps(1, 10)
+    for name in expected:
+        assert numpy.array_equal(actual[name], expected[name])
+
+
+@pytest.mark.parametrize("kind", [optim.SGD, optim.Adam, optim.AdamW])
+def test_any_memory_order(kind):
+    straight = Tensor(numpy.arange(24, dtype="float32").reshape(2, 3, 4), True)
+    view = Tensor(numpy.asfortranarray(straight.data).transpose(0, 1, 2), True)
+    for parameter in (straight, view):
+        optimizer = kind([parameter], lr=0.1, weight_decay=0.1)
+        for _ in range(3):
+            parameter.grad = Tensor(numpy.sin(straight.data))
+            optimizer.step()
+        assert parameter.data.strides != straight.data.strides or parameter is straight
+
+
+class DeviceArray(numpy.ndarray):
+    """float32 arrays that behave as if they were far away.
+
+    Their values cannot be read, they do not mix with host arrays, and do not become float64.
+    """
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=(), **kwargs):
+        for array in (*inputs, *out):
+            if isinstance(array, numpy.ndarray) and not isinstance(array, DeviceArray):
+                raise TypeError(f"{ufunc.__name__}: host array among device arrays")
+        host = [a.view(numpy.ndarray) if isinstance(a, DeviceArray) else a for a in inputs]
+        if out:
+            kwargs["out"] = tuple(array.view(numpy.ndarray) for array in out)
+        result = getattr(ufunc, method)(*host, **kwargs)
+        if result.dtype != numpy.float32:
+            raise TypeError(f"{ufunc.__name__}: promoted to {result.dtype}")
+        return out[0] if out else result.view(DeviceArray)
+
+    def _refuse(self, *args):
+        raise TypeError("the value of a device array was read")
+
+    __bool__ = __float__ = __int__ = __index__ = item = tolist = _refuse
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """A third backend, whose functions are those that update rules may use."""
+    functions = SimpleNamespace(
+        array=lambda value: numpy.array(value, subok=True),
+        asarray=lambda value, dtype=None: numpy.asarray(value, dtype).view(DeviceArray),
+        zeros_like=numpy.zeros_like,
+        sqrt=numpy.sqrt,
+        maximum=numpy.maximum,
+    )
+    device = Backend("device", functions, DeviceArray, lambda array: array.view(numpy.ndarray))
+    monkeypatch.setitem(registry._by_name, device.name, device)
+    monkeypatch.setitem(registry._by_type, device.array_type, device)
+    return device
+
+
+@pytest.mark.parametrize("case", [c for c in golden.RULES if "defaults" not in c])
+def test_runs_on_a_device_without_reading_values(recorded, device, case):
+    kind, options, _ = golden.RULES[case]
+    start = golden.LeastSquares("float32").start["weight"]
+    on_host, on_device = Tensor(start.copy(), True), Tensor(device.as_array(start.copy()), True)
+    optimizers = [getattr(optim, kind)([p], **options) for p in (on_host, on_device)]
+    stream = numpy.random.RandomState(1)
+    for _ in range(5):
+        gradient = stream.randn(*start.shape).astype("float32")
+        on_host.grad = Tensor(gradient)
+        on_device.grad = Tensor(device.as_array(gradient))
+        for optimizer in optimizers:
+            optimizer.step()
+    assert numpy.array_equal(device.to_numpy(on_device.data), on_host.data)
+
+    from_host = getattr(optim, kind)([on_device], **options)
+    from_host.load_state_dict(optimizers[0].state_dict())
+    arrays = [v for s in from_host.state.values() for v in s.values() if not isinstance(v, int)]
+    assert all(type(array) is DeviceArray for array in arrays)
+
+
+def test_the_device_of_these_tests_notices_mistakes(device):
+    array = device.as_array(numpy.ones(3, "float32"))
+    with pytest.raises(TypeError, match="was read"):
+        float(array[:1])
+    with pytest.raises(TypeError, match="host array"):
+        array += numpy.ones(3, "float32")
+    with pytest.raises(TypeError, match="promoted"):
+        array * numpy.float64(2)
+
+
+# --- saving and going on -----------------------------------------------------------------------
+
+
+@rules
+def test_going_on_from_a_checkpoint_is_bit_identical(case):
+    whole, first, second = (Run(case, "float32") for _ in range(3))
+    expected = whole.steps(1, golden.STEPS)
+    first.steps(1, 20)
+
+    # To files and back: arrays in safetensors, everything else in JSON.
+    saved = first.optimizer.state_dict()
+    blob = save(
+        {f"{n}.{k}": numpy.asarray(v) for n, s in saved["state"].items() for k, v in s.items()}
+    )
+    text = json.dumps(saved["param_groups"])
+    state: dict = {}
+    for key, value in load(blob).items():
+        number, name = key.split(".")
+        state.setdefault(int(number), {})[name] = value
+
+    for name, parameter in second.parameters.items():
+        parameter.data[...] = first.weights[name]
+    for group in second.optimizer.param_groups:
+        group["lr"] = 123.0  # must come from the checkpoint
+    second.optimizer.load_state_dict({"state": state, "param_groups": json.loads(text)})
+    assert second.optimizer.state_dict()["param_groups"] == saved["param_groups"]
+    actual = second.steps(21, golden.STEPS)
+    for name in expected:
+        assert numpy.array_equal(actual[name][-1], expected[name][-1])
+
+
+@rules
+def test_state_dict_is_a_snapshot(case):
+    run, other = Run(case, "float32"), Run(case, "float32")
+    run.steps(1, 2)
+    saved = run.optimizer.state_dict()
+    text = str(saved)
+    other.optimizer.load_state_dict(saved)
+    run.steps(3, 4)
+    other.steps(3, 4)
+    assert str(saved) == text
+
+
+@rules
+def test_a_pytorch_optimizer_can_be_continued(recorded, case):
+    torch = pytest.importorskip("torch")
+    kind, options, bias_options = golden.RULES[case]
+    run = Run(case, "float64")
+    theirs = {n: torch.tensor(a) for n, a in run.problem.start.items()}
+    their_groups = golden.groups(theirs, bias_options)
+    their_optimizer = getattr(torch.optim, kind)(their_groups, **options, foreach=False)
+    for step in range(1, 21):
+        gradients = run.problem.gradients({n: p.numpy() for n, p in theirs.items()}, step)
+        for name, gradient in gradients.items():
+            theirs[name].grad = None if gradient is None else torch.tensor(gradient)
+        their_optimizer.step()
+    for name, parameter in theirs.items():
+        run.parameters[name].data[...] = parameter.numpy()
+    saved = their_optimizer.state_dict()
+    run.optimizer.load_state_dict(saved)
+
+    ours = run.optimizer.state_dict()
+    assert [g["params"] for g in ours["param_groups"]] == [
+        g["params"] for g in saved["param_groups"]
+    ]
+    assert {n: set(s) for n, s in ours["state"].items()} == {
+        n: set(s) for n, s in saved["state"].items()
+    }
+    actual = run.steps(21, golden.STEPS)
+    check(
+        {k: v[-1:] for k, v in recorded.items()},
+        case,
+        "float64",
+        {k: v[-1:] for k, v in actual.items()},
+    )
+
+
+def test_load_state_dict_refuses_what_does_not_fit_and_changes_nothing():
+    def optimizer_of(*shapes):
+        optimizer = optim.SGD([{"params": [leaf(*s) for s in group]} for group in shapes], 0.1, 0.9)
+        for param in optimizer._params():
+            param.grad = Tensor(numpy.ones_like(param.data))
+        optimizer.step()
+        return optimizer
+
+    optimizer = optimizer_of([(2,), (3,)], [(4,)])
+    before = str(optimizer.state_dict())
+    wrong = {
+        "expected 2 parameter groups, got 1": [[(2,), (3,), (4,)]],
+        "parameter group 0 has 2 parameters, the saved one 1": [[(2,)], [(3,), (4,)]],
+        r"momentum_buffer of parameter 1 must have shape \(3,\), got \(2,\)": [
+            [(2,), (2,)],
+            [(4,)],
+        ],
+    }
+    for message, shapes in wrong.items():
+        with pytest.raises(ValueError, match=message):
+            optimizer.load_state_dict(optimizer_of(*shapes).state_dict())
+    saved = optimizer.state_dict()
+    saved["state"][7] = saved["state"][0]
+    with pytest.raises(ValueError, match="state of parameter 7"):
+        optimizer.load_state_dict(saved)
+    assert str(optimizer.state_dict()) == before
+
+
+# --- groups, gradients, errors -----------------------------------------------------------------
+
+
+def leaf(*shape):
+    return Tensor(numpy.ones(shape, "float32"), requires_grad=True)
+
+
+def test_groups_keep_their_own_options():
+    a, b, c = leaf(1), leaf(1), leaf(1)
+    optimizer = optim.SGD([{"params": a, "lr": 0.5}, {"params": iter([b])}], lr=0.1, momentum=0.9)
+    given = {"params": [c], "momentum": 0, "name": "head"}
+    optimizer.add_param_group(given)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.1, 0.1]
+    assert [group["momentum"] for group in optimizer.param_groups] == [0.9, 0.9, 0]
+    assert [group["params"] for group in optimizer.param_groups] == [[a], [b], [c]]
+    assert optimizer.param_groups[2]["name"] == "head"
+    assert given == {"params": [c], "momentum": 0, "name": "head"}
+    assert "group 2: 1 parameters" in repr(optimizer)
+
+
+def test_zero_grad():
+    shared = Tensor(numpy.ones(2, "float32"))
+    a, b, c = leaf(2), leaf(2), leaf(2)
+    a.grad = b.grad = shared
+    optimizer = optim.SGD([a, c])
+    optimizer.zero_grad(set_to_none=False)
+    assert numpy.array_equal(a.grad.data, [0, 0])
+    assert a.grad.dtype == "float32"
+    assert c.grad is None
+    assert numpy.array_equal(b.grad.data, [1, 1])  # the array was not a's alone
+    optimizer.zero_grad()
+    assert a.grad is None
+
+
+def test_closure():
+    a = leaf(2)
+
+    def closure():
+        a.grad = Tensor(numpy.full(2, 2, "float32"))
+        return "loss"
+
+    assert optim.SGD([a], lr=0.25).step(closure) == "loss"
+    assert numpy.array_equal(a.data, [0.5, 0.5])
+
+
+def test_options_can_change_between_steps():
+    a = leaf(1)
+    optimizer = optim.SGD([a], lr=1.0)
+    for lr in (0.5, 0.25):
+        optimizer.param_groups[0]["lr"] = lr
+        a.grad = Tensor(numpy.ones(1, "float32"))
+        optimizer.step()
+    assert a.data == 0.25
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("SGD", {"lr": -0.1}, "SGD: lr must be >= 0, got -0.1"),
+        ("SGD", {"momentum": -1}, "momentum must be >= 0, got -1"),
+        ("SGD", {"weight_decay": -1e-4}, "weight_decay must be >= 0"),
+        ("SGD", {"nesterov": True}, "nesterov needs momentum > 0 and dampening = 0"),
+        ("SGD", {"nesterov": True, "momentum": 0.9, "dampening": 0.1}, "got momentum=0.9, damp"),
+        ("Adam", {"lr": -0.1}, "Adam: lr must be >= 0"),
+        ("Adam", {"eps": -1e-8}, "eps must be >= 0"),
+        ("Adam", {"betas": (1.0, 0.999)}, "betas must be two floats in"),
+        ("Adam", {"betas": (0.9, -0.1)}, "betas must be two floats in"),
+        ("Adam", {"betas": (0, 0.999)}, "betas must be two floats in"),
+        ("Adam", {"weight_decay": -1}, "weight_decay must be >= 0"),
+        ("AdamW", {"lr": -0.1}, "AdamW: lr must be >= 0"),
+        ("AdamW", {"weight_decay": -1}, "weight_decay must be >= 0"),
+    ],
+)
+def test_options_out_of_range(kind, options, message):
+    with pytest.raises(ValueError, match=message):
+        getattr(optim, kind)([leaf(1)], **options)
+    with pytest.raises(ValueError, match=message):
+        getattr(optim, kind)([{"params": [leaf(1)], **options}])
+    torch = pytest.importorskip("torch")
+    with pytest.raises(ValueError):
+        getattr(torch.optim, kind)([torch.zeros(1)], **options)
+
+
+class Double(Function):
+    def forward(self, x):
+        return 2 * x
+
+    def backward(self, grad):
+        return 2 * grad
+
+
+shared = leaf(2)
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "message"),
+    [
+        (leaf(1), TypeError, "iterable of Tensors or dicts, got a Tensor"),
+        ([], ValueError, "empty list"),
+        ([leaf(1), "x"], TypeError, r"params\[1\] is a str"),
+        ([numpy.ones(2)], TypeError, r"params\[0\] is a ndarray"),
+        ([Double()(leaf(2))], ValueError, "non-leaf Tensor.*output of double"),
+        ([shared, shared], ValueError, "expected every parameter once"),
+        ([{"params": shared}, {"params": shared}], ValueError, "more than one parameter group"),
+        ([{"params": {shared}}], TypeError, "got a set"),
+        ([{"lr": 0.1}], KeyError, "'params'"),
+        ([{"params": shared}, shared], TypeError, "must be a dict, got Tensor"),
+    ],
+)
+def test_parameters_that_cannot_be_optimized(params, error, message):
+    with pytest.raises(error, match=message):
+        optim.SGD(params)
+
+
+def test_a_non_leaf_that_retains_its_gradient_can_be_optimized():
+    doubled = Double()(leaf(2))
+    doubled.retain_grad()
+    optim.SGD([doubled])
+
+
+@pytest.mark.parametrize(
+    ("gradient", "actual"),
+    [
+        (numpy.ones(1, "float32"), r"float32 \(1,\) on numpy"),
+        (numpy.ones(2, "float64"), r"float64 \(2,\) on numpy"),
+    ],
+)
+def test_a_gradient_of_another_kind(gradient, actual):
+    a = leaf(2)
+    a.grad = Tensor(gradient)
+    with pytest.raises(
+        RuntimeError, match=r"parameter is float32 \(2,\) on numpy, its grad is " + actual
+    ):
+        optim.SGD([a]).step()
+
+
+def test_the_base_class_says_what_is_missing():
+    a = leaf(1)
+    a.grad = leaf(1)
+    with pytest.raises(NotImplementedError, match="Optimizer: update is not written"):
+        optim.Optimizer([a], {"lr": 0.1, "maximize": False}).step()
