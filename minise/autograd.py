@@ -188,7 +188,7 @@ class Function:
         arrays = [tensor.data for tensor in inputs]
         home = backend.of(arrays[0])
         for array in arrays:
-            if type(array) is not type(arrays[0]):
+            if backend.of(array) is not home:
                 places = ", ".join(f"{tensor.backend} {tensor.shape}" for tensor in inputs)
                 raise RuntimeError(
                     f"{self.name}: expected all operands on one backend, got {places}; "
@@ -204,7 +204,7 @@ class Function:
         else:
             output = Tensor(self.forward(*arrays))
 
-        if True in self.needs:
+        if True in self.needs and output.dtype.kind == "f":  # integers have no gradient
             self.inputs = inputs
             self.path = _recording.path
             output.op = self
@@ -213,7 +213,7 @@ class Function:
 
     def contributions(self, grad: Array) -> tuple[Array | None, ...]:
         """What `backward` gives, as one array per input, checked; None where none is needed."""
-        inputs = self.inputs or ()
+        inputs = self.graph_inputs()
         result = self.fast_backward(self, grad) if self.fast_backward else self.backward(grad)
         result = result if isinstance(result, tuple) else (result,)
         if len(result) != len(inputs):
@@ -227,6 +227,15 @@ class Function:
                     f"{tensor.shape}, got {array.shape}"
                 )
         return tuple(a if need else None for a, need in zip(result, self.needs, strict=True))
+
+    def graph_inputs(self) -> tuple[Tensor, ...]:
+        """The tensors that the output was made from; RuntimeError if the graph was freed."""
+        if self.inputs is None:
+            raise RuntimeError(
+                f"backward: the graph behind {self.name} was already freed by an earlier backward; "
+                "call that one with retain_graph=True"
+            )
+        return self.inputs
 
     def free(self) -> None:
         """Let go of the inputs and of everything that forward saved."""
@@ -265,14 +274,14 @@ def backward_steps(
         if tensor.op is None:
             continue
         op = tensor.op
-        inputs = op.inputs or ()
+        inputs = op.graph_inputs()
         contributions = op.contributions(grad)
-        for source, contribution in zip(inputs, contributions, strict=True):
+        for source, contribution, needed in zip(inputs, contributions, op.needs, strict=True):
             if contribution is not None:
                 arrived = gradients.get(id(source))
                 # A new array each time: the old sum may be somebody else's contribution too.
                 gradients[id(source)] = contribution if arrived is None else arrived + contribution
-            elif source.requires_grad and id(source) not in gradients:
+            elif needed and id(source) not in gradients:
                 gradients[id(source)] = op.xp.zeros_like(source.data)
         accumulated = tuple(gradients.get(id(source)) for source in inputs)
         yield Step(op, tensor, grad, contributions, accumulated)
@@ -295,6 +304,8 @@ def _first_gradient(loss: Tensor, gradient: Tensor | None) -> Array:
                 f"got shape {loss.shape}"
             )
         return backend.of(loss.data).xp.ones_like(loss.data)
+    if not isinstance(gradient, Tensor):
+        raise TypeError(f"backward: gradient must be a Tensor, got {type(gradient).__name__}")
     if gradient.shape != loss.shape:
         raise RuntimeError(
             f"backward: gradient must have the tensor's shape {loss.shape}, got {gradient.shape}"
@@ -307,20 +318,15 @@ def _first_gradient(loss: Tensor, gradient: Tensor | None) -> Array:
 
 
 def _newest_first(loss: Tensor) -> list[Tensor]:
-    """All tensors that `loss` depends on and that require gradients, newest first."""
+    """`loss` and everything behind it that required gradients when it was used, newest first."""
     found = {id(loss): loss}
     to_visit = [loss]
     while to_visit:
         op = to_visit.pop().op
         if op is None:
             continue
-        if op.inputs is None:
-            raise RuntimeError(
-                f"backward: the graph behind {op.name} was already freed by an earlier backward; "
-                "call that one with retain_graph=True"
-            )
-        for tensor in op.inputs:
-            if tensor.requires_grad and id(tensor) not in found:
+        for tensor, needed in zip(op.graph_inputs(), op.needs, strict=True):
+            if needed and id(tensor) not in found:
                 found[id(tensor)] = tensor
                 to_visit.append(tensor)
     return sorted(found.values(), key=lambda tensor: tensor.order, reverse=True)

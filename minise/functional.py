@@ -8,21 +8,24 @@ so do these.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
-from typing import Any
-
-import numpy
 
 from . import backend
 from .autograd import Tensor
 from .ops import activation
-from .ops.arguments import cast, floating
+from .ops.arguments import (
+    check_floats,
+    check_number,
+    check_tensors,
+    same_dtype,
+    whole,
+)
 from .ops.conv import Conv2d
 from .ops.loss import NLLLoss
 from .ops.math import Linear
 from .ops.norm import BatchNorm
 from .ops.pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
+from .ops.se import Axpy
 from .ops.shape import Pad
 from .ops.windows import output_length
 
@@ -50,8 +53,11 @@ def conv2d(
 
     Raises RuntimeError where shapes, dtypes or options do not fit each other.
     """  # noqa: E501
-    strides, dilations = pair("conv2d", "stride", stride, 1), pair("conv2d", "dilation", dilation, 1)
-    if weight.ndim != 4:
+    check_tensors("conv2d", input=input, weight=weight)
+    same_dtype("conv2d", input=input, weight=weight, bias=bias)
+    strides = pair("conv2d", "stride", stride, 1)
+    dilations = pair("conv2d", "dilation", dilation, 1)
+    if weight.ndim != 4 or 0 in weight.shape:
         raise RuntimeError(f"conv2d: weight must be (O, C/groups, R, S), got shape {weight.shape}")
     x, batched = as_batch("conv2d", input)
     kernel = weight.shape[2:]
@@ -68,6 +74,7 @@ def conv2d(
         pads = tuple((n, n) for n in pair("conv2d", "padding", padding, 0))
 
     O, per_group = weight.shape[:2]
+    groups = whole("conv2d", "groups", groups)
     if groups < 1 or O % groups:
         raise RuntimeError(
             f"conv2d: groups must be positive and divide the {O} output channels, got {groups}"
@@ -79,7 +86,6 @@ def conv2d(
         )
     if bias is not None and bias.shape != (O,):
         raise RuntimeError(f"conv2d: bias must have shape ({O},), got {bias.shape}")
-    same_dtype("conv2d", input=x, weight=weight, bias=bias)
     for axis, name in enumerate(("height", "width")):
         length = x.shape[2 + axis] + sum(pads[axis])
         span = dilations[axis] * (kernel[axis] - 1) + 1
@@ -97,13 +103,15 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     Raises RuntimeError where shapes or dtypes do not fit each other.
     """
+    check_tensors("linear", input=input, weight=weight)
+    same_dtype("linear", input=input, weight=weight, bias=bias)
     if weight.ndim != 2 or input.ndim == 0 or input.shape[-1] != weight.shape[1]:
         raise RuntimeError(
-            f"linear: input {input.shape} must end in the number of columns of weight {weight.shape}"
+            f"linear: input {input.shape} must end in the number of columns of weight "
+            f"{weight.shape}"
         )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise RuntimeError(f"linear: bias must have shape {weight.shape[:1]}, got {bias.shape}")
-    same_dtype("linear", input=input, weight=weight, bias=bias)
     return Linear()(input, weight) if bias is None else Linear()(input, weight, bias)
 
 
@@ -126,14 +134,21 @@ def batch_norm(
     in place: running = (1 - momentum) · running + momentum · batch, with the variance divided by
     count - 1. In evaluation the running statistics are used (if given).
 
-    Raises ValueError if training has only one value per channel, RuntimeError for wrong shapes.
+    Raises ValueError if training has only one value per channel, RuntimeError for wrong shapes or
+    dtypes.
     """
+    check_floats("batch_norm", input=input)
+    check_number("batch_norm", "eps", eps)
+    check_number("batch_norm", "momentum", momentum)
+    if eps < 0:
+        raise ValueError(f"batch_norm: eps must be >= 0, got {eps}")
     if input.ndim < 2:
         raise RuntimeError(f"batch_norm: input must be (N, C, ...), got shape {input.shape}")
     channels = input.shape[1]
     parameters = {
         "running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias
     }  # fmt: skip
+    same_dtype("batch_norm", input=input, **parameters)
     for name, tensor in parameters.items():
         if tensor is not None and tensor.shape != (channels,):
             raise RuntimeError(
@@ -148,6 +163,8 @@ def batch_norm(
             raise RuntimeError("batch_norm: evaluation needs running_mean and running_var")
         return BatchNorm(eps, running_mean.data, running_var.data)(input, gamma, beta)
 
+    if (running_mean is None) != (running_var is None):
+        raise ValueError("batch_norm: expected both running_mean and running_var, or neither")
     count = input.size // channels if channels else 0
     if count == 1:
         raise ValueError(
@@ -178,9 +195,10 @@ def max_pool2d(
     stride defaults to kernel_size; with ceil_mode the last window may hang over the end. Of equal
     values the first gets the gradient. Raises RuntimeError where the options do not fit.
     """
+    check_floats("max_pool2d", input=input)
     x, batched = as_batch("max_pool2d", input)
-    op = MaxPool2d(*pool_options("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode))
-    return unbatch(op(x), batched)
+    options = pool_options("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
+    return unbatch(MaxPool2d(*options)(x), batched)
 
 
 def avg_pool2d(
@@ -199,25 +217,29 @@ def avg_pool2d(
 
     Raises RuntimeError where the options do not fit.
     """
-    if divisor_override == 0:
-        raise RuntimeError("avg_pool2d: divisor_override must not be 0")
+    check_floats("avg_pool2d", input=input)
+    divisor = divisor_override
+    if divisor is not None and whole("avg_pool2d", "divisor_override", divisor) == 0:
+        raise RuntimeError("avg_pool2d: divisor_override must not be 0, got 0")
     x, batched = as_batch("avg_pool2d", input)
     kernel, strides, pads, _, _ = pool_options(
         "avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode
     )
-    op = AvgPool2d(kernel, strides, pads, ceil_mode, count_include_pad, divisor_override)
+    op = AvgPool2d(kernel, strides, pads, ceil_mode, count_include_pad, divisor)
     return unbatch(op(x), batched)
 
 
 def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
     """The mean of each of P × Q bins: (N, C, H, W) -> (N, C, P, Q); None keeps a length."""
+    check_floats("adaptive_avg_pool2d", input=input)
     x, batched = as_batch("adaptive_avg_pool2d", input)
     size = adaptive_size("adaptive_avg_pool2d", x, output_size)
     return unbatch(AdaptiveAvgPool2d(size)(x), batched)
 
 
 def adaptive_max_pool2d(input: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
-    """The largest value of each of P × Q bins: (N, C, H, W) -> (N, C, P, Q); None keeps a length."""
+    """The maximum of each of P × Q bins: (N, C, H, W) -> (N, C, P, Q); None keeps a length."""
+    check_floats("adaptive_max_pool2d", input=input)
     x, batched = as_batch("adaptive_max_pool2d", input)
     size = adaptive_size("adaptive_max_pool2d", x, output_size)
     return unbatch(AdaptiveMaxPool2d(size)(x), batched)
@@ -234,7 +256,7 @@ def pool_options(name, x, kernel_size, stride, padding, dilation, ceil_mode):
             f"{name}: padding must be at most half of kernel_size {kernel}, got {pads}"
         )
     for n, k, step, pad, d in zip(x.shape[2:], kernel, strides, pads, dilations, strict=True):
-        if n == 0 or output_length(n, k, step, (pad, pad), d, ceil_mode) < 1:
+        if output_length(n, k, step, (pad, pad), d, ceil_mode) < 1:
             raise RuntimeError(
                 f"{name}: kernel_size {kernel} with dilation {dilations} does not fit into input "
                 f"{x.shape} with padding {pads}"
@@ -243,12 +265,17 @@ def pool_options(name, x, kernel_size, stride, padding, dilation, ceil_mode):
 
 
 def adaptive_size(name, x, output_size):
-    asked = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
-    if len(asked) != 2 or any(n is not None and n < 0 for n in asked):
-        raise RuntimeError(f"{name}: output_size must be one or two integers >= 0, got {asked}")
-    if 0 in x.shape[1:]:
-        raise RuntimeError(f"{name}: expected no axis of length 0 but the batch, got {x.shape}")
-    return tuple(x.shape[2 + i] if n is None else n for i, n in enumerate(asked))
+    """(P, Q)"""
+    if not isinstance(output_size, (tuple, list)):
+        output_size = [whole(name, "output_size", output_size)] * 2
+    if len(output_size) == 2:
+        P, Q = (
+            n if count is None else whole(name, "output_size", count)
+            for count, n in zip(output_size, x.shape[2:])
+        )
+        if P >= 0 and Q >= 0:
+            return P, Q
+    raise RuntimeError(f"{name}: output_size must be one or two integers >= 0, got {output_size}")
 
 
 # --- activations --------------------------------------------------------------------------------
@@ -256,55 +283,68 @@ def adaptive_size(name, x, output_size):
 
 def relu(input: Tensor) -> Tensor:
     """y = max(x, 0)"""
-    return activation.ReLU()(input)
+    check_tensors("relu", input=input)
+    return input.relu()
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
     """y = x where x > 0, else negative_slope · x"""
+    check_floats("leaky_relu", input=input)
+    check_number("leaky_relu", "negative_slope", negative_slope)
     return activation.LeakyReLU(negative_slope)(input)
 
 
 def sigmoid(input: Tensor) -> Tensor:
     """y = 1 / (1 + e^-x)"""
-    return activation.Sigmoid()(floating(input))
+    check_tensors("sigmoid", input=input)
+    return input.sigmoid()
 
 
 def tanh(input: Tensor) -> Tensor:
     """y = tanh x"""
+    check_tensors("tanh", input=input)
     return input.tanh()
 
 
 def silu(input: Tensor) -> Tensor:
     """y = x · σ(x), also called swish"""
+    check_floats("silu", input=input)
     return activation.SiLU()(input)
 
 
 def hardsigmoid(input: Tensor) -> Tensor:
     """y = min(max(x + 3, 0), 6) / 6"""
+    check_floats("hardsigmoid", input=input)
     return activation.Hardsigmoid()(input)
 
 
 def hardswish(input: Tensor) -> Tensor:
     """y = x · min(max(x + 3, 0), 6) / 6"""
+    check_floats("hardswish", input=input)
     return activation.Hardswish()(input)
 
 
 def softmax(input: Tensor, dim: int) -> Tensor:
     """y_i = e^x_i / Σ_j e^x_j along `dim`"""
+    check_tensors("softmax", input=input)
     return input.softmax(dim)
 
 
 def log_softmax(input: Tensor, dim: int) -> Tensor:
     """y_i = x_i - log Σ_j e^x_j along `dim`"""
+    check_tensors("log_softmax", input=input)
     return input.log_softmax(dim)
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     """In training each element becomes 0 with probability p, the others grow by 1 / (1 - p)."""
+    check_tensors("dropout", input=input)
+    check_number("dropout", "p", p)
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p must lie between 0 and 1, got {p}")
     if not training or p == 0:
         return input
+    check_floats("dropout", input=input)
     kept = backend.random.generator().random(input.shape) >= p
     scale = 0.0 if p == 1 else 1 / (1 - p)
     return input * Tensor(backend.of(input.data).as_array(kept * scale, dtype=input.dtype))
@@ -320,6 +360,10 @@ def pad(
     Raises RuntimeError for odd or too many widths or a border wider than its source,
     NotImplementedError for a mode that minise does not have ("circular").
     """
+    check_tensors("pad", input=input)
+    if not isinstance(pad, (tuple, list)):
+        raise TypeError(f"pad: pad must be a list or tuple of integers, got {type(pad).__name__}")
+    pad = [whole("pad", "each width", n) for n in pad]
     if len(pad) % 2 or len(pad) // 2 > input.ndim:
         raise RuntimeError(f"pad: expected up to {input.ndim} pairs of widths, got {tuple(pad)}")
     if mode not in Pad.modes:
@@ -328,15 +372,32 @@ def pad(
     widths = [(0, 0)] * (input.ndim - len(pairs)) + pairs[::-1]
     for n, (before, after) in zip(input.shape, widths, strict=True):
         if mode == "constant":
-            fits = n + before + after >= 0
+            fits = n + min(before, 0) + min(after, 0) >= 0
         else:
             most = n - 1 if mode == "reflect" else math.inf
             fits = 0 <= before <= most and 0 <= after <= most and n > 0
         if not fits:
             raise RuntimeError(f"pad: widths {(before, after)} do not fit an axis of length {n}")
-    if value is not None and mode != "constant":
-        raise ValueError(f"pad: value goes with mode 'constant' only, got mode {mode!r}")
+    if value is not None:
+        check_number("pad", "value", value)
+        if mode != "constant":
+            raise RuntimeError(f"pad: value goes with mode 'constant' only, got mode {mode!r}")
     return Pad(widths, mode, value or 0.0)(input)
+
+
+def axpy(scale: Tensor, input: Tensor, shortcut: Tensor) -> Tensor:
+    """y = s · u + x in one op: SE's scale and the residual addition (Hu et al., released nets).
+
+    scale (N, C, 1, 1), input u and shortcut x (N, C, H, W) -> (N, C, H, W). RuntimeError for
+    other shapes.
+    """
+    same_dtype("axpy", scale=scale, input=input, shortcut=shortcut)
+    if input.ndim != 4 or scale.shape != (*input.shape[:2], 1, 1) or shortcut.shape != input.shape:
+        raise RuntimeError(
+            "axpy: expected scale (N, C, 1, 1) and input and shortcut (N, C, H, W), got "
+            f"{scale.shape}, {input.shape} and {shortcut.shape}"
+        )
+    return Axpy()(scale, input, shortcut)
 
 
 # --- losses -------------------------------------------------------------------------------------
@@ -355,23 +416,19 @@ def nll_loss(
     input   log-probabilities (N, C, ...) or (C,);  target  integers (N, ...) or ()
     mean    divides by the sum of the weights of the labels, ignored ones left out
 
-    Raises IndexError for a label outside [0, C), ValueError for shapes that do not fit,
-    RuntimeError for labels that are no integers.
+    Raises IndexError for a label outside [0, C), ValueError for another number of images,
+    RuntimeError for other shapes that do not fit and for labels that are no integers.
     """
-    check_reduction("nll_loss", reduction)
-    if input.ndim == 0:
-        raise ValueError("nll_loss: input must be (N, C, ...) or (C,), got a tensor without axes")
+    return _nll_loss("nll_loss", input, target, weight, ignore_index, reduction)
+
+
+def _nll_loss(name, input, target, weight, ignore_index, reduction):
+    check_reduction(name, reduction)
+    check_floats(name, input=input)
+    check_labels(name, input, target, whole(name, "ignore_index", ignore_index))
+    weights = class_weights(name, input, weight)
     single = input.ndim == 1
-    x = input.unsqueeze(0) if single else input
-    labels = target.unsqueeze(0) if single else target
-    expected = (x.shape[0], *x.shape[2:])
-    if labels.shape != expected:
-        raise ValueError(
-            f"nll_loss: input {input.shape} expects a target of shape "
-            f"{expected[1:] if single else expected}, got {target.shape}"
-        )
-    check_labels(labels, x.shape[1], ignore_index)
-    weights = class_weights("nll_loss", x, weight)
+    x, labels = (input.unsqueeze(0), target.unsqueeze(0)) if single else (input, target)
     losses = NLLLoss(ignore_index)(x, labels, weights)
     if reduction == "none":
         return losses.squeeze(0) if single else losses
@@ -397,18 +454,24 @@ def cross_entropy(
     Raises as `nll_loss`.
     """
     check_reduction("cross_entropy", reduction)
+    check_floats("cross_entropy", input=input)
+    check_tensors("cross_entropy", target=target)
+    check_number("cross_entropy", "label_smoothing", label_smoothing)
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(
             f"cross_entropy: label_smoothing must lie between 0 and 1, got {label_smoothing}"
         )
-    if input.ndim == 0:
-        raise ValueError("cross_entropy: input must be (N, C, ...) or (C,), got no axes")
-    axis = 0 if input.ndim == 1 else 1
+    axis = class_axis("cross_entropy", input)
     if target.dtype.kind == "f":
+        if whole("cross_entropy", "ignore_index", ignore_index) >= 0:
+            raise RuntimeError(
+                f"cross_entropy: ignore_index goes with class labels only, got {ignore_index} "
+                "with class probabilities"
+            )
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, axis)
 
     log_p = input.log_softmax(axis)
-    hard = nll_loss(log_p, target, weight, ignore_index=ignore_index, reduction=reduction)
+    hard = _nll_loss("cross_entropy", log_p, target, weight, ignore_index, reduction)
     if label_smoothing == 0:
         return hard
     # The smoothed part asks for every class alike, at every label that counts.
@@ -425,6 +488,7 @@ def cross_entropy(
 
 
 def _soft_cross_entropy(input, target, weight, reduction, label_smoothing, axis):
+    same_dtype("cross_entropy", input=input, target=target)
     if target.shape != input.shape:
         raise RuntimeError(
             f"cross_entropy: class probabilities must have the shape of input {input.shape}, "
@@ -447,25 +511,40 @@ def check_reduction(name: str, reduction: str) -> None:
         raise ValueError(f"{name}: reduction must be 'none', 'mean' or 'sum', got {reduction!r}")
 
 
-def check_labels(labels: Tensor, classes: int, ignore_index: int) -> None:
+def class_axis(name: str, input: Tensor) -> int:
+    if input.ndim == 0:
+        raise ValueError(f"{name}: input must be (N, C, ...) or (C,), got shape ()")
+    return 0 if input.ndim == 1 else 1
+
+
+def check_labels(name: str, input: Tensor, target: Tensor, ignore_index: int) -> None:
     """A wrong label must not pass: CuPy would wrap it round, NumPy count it from the end."""
-    if labels.dtype.kind not in "iu":
-        raise RuntimeError(f"nll_loss: labels must be integers, got {labels.dtype}")
-    array = labels.data
+    check_tensors(name, target=target)
+    axis = class_axis(name, input)
+    expected = input.shape[:axis] + input.shape[axis + 1 :]
+    if target.shape != expected:
+        error = RuntimeError if target.shape[:1] == expected[:1] else ValueError
+        raise error(
+            f"{name}: input {input.shape} expects a target of shape {expected}, got {target.shape}"
+        )
+    if target.dtype.kind not in "iu":
+        raise RuntimeError(f"{name}: labels must be integers, got {target.dtype}")
+    array, classes = target.data, input.shape[axis]
     wrong = ((array < 0) | (array >= classes)) & (array != ignore_index)
     if bool(wrong.any()):
         label = int(array[wrong].reshape(-1)[0])
-        raise IndexError(f"nll_loss: labels must lie in [0, {classes - 1}], got {label}")
+        raise IndexError(f"{name}: labels must lie in [0, {classes - 1}], got {label}")
 
 
 def class_weights(name: str, input: Tensor, weight: Tensor | None) -> Tensor:
     """One weight per class (C,): `weight`, checked, or ones."""
-    C = input.shape[0 if input.ndim == 1 else 1]
+    C = input.shape[class_axis(name, input)]
     if weight is None:
         return Tensor(backend.of(input.data).xp.ones(C, dtype=input.dtype))
+    same_dtype(name, input=input, weight=weight)
     if weight.shape != (C,):
         raise RuntimeError(f"{name}: weight must have shape ({C},), got {weight.shape}")
-    return cast(weight, input.dtype)
+    return weight
 
 
 def weight_of(labels: Tensor, weights: Tensor, ignore_index: int) -> Tensor:
@@ -479,33 +558,27 @@ def weight_of(labels: Tensor, weights: Tensor, ignore_index: int) -> Tensor:
 
 def pair(name: str, argument: str, value: IntPair, least: int) -> tuple[int, int]:
     """An int as (height, width); RuntimeError if it is neither an int >= least nor two."""
-    values = (value, value) if isinstance(value, (int, numpy.integer)) else tuple(value)
-    if len(values) == 1:
-        values = values * 2
-    if len(values) != 2 or any(operator.index(n) < least for n in values):
+    given = value if isinstance(value, (tuple, list)) else (value,)
+    lengths = [whole(name, argument, n) for n in given]
+    lengths = lengths * 2 if len(lengths) == 1 else lengths
+    if len(lengths) != 2 or min(lengths) < least:
         raise RuntimeError(
             f"{name}: {argument} must be one or two integers >= {least}, got {value}"
         )
-    return operator.index(values[0]), operator.index(values[1])
+    return lengths[0], lengths[1]
 
 
 def as_batch(name: str, input: Tensor) -> tuple[Tensor, bool]:
     """(C, H, W) as a batch of one; the flag says whether there was a batch."""
+    check_tensors(name, input=input)
     if input.ndim not in (3, 4):
         raise RuntimeError(
             f"{name}: input must be (N, C, H, W) or (C, H, W), got shape {input.shape}"
         )
+    if 0 in input.shape[-3:]:
+        raise RuntimeError(f"{name}: only the batch may have length 0, got input {input.shape}")
     return (input, True) if input.ndim == 4 else (input.unsqueeze(0), False)
 
 
 def unbatch(output: Tensor, batched: bool) -> Tensor:
     return output if batched else output.squeeze(0)
-
-
-def same_dtype(name: str, **tensors: Tensor | None) -> None:
-    dtypes = {key: tensor.dtype for key, tensor in tensors.items() if tensor is not None}
-    if len(set(dtypes.values())) > 1:
-        listed = ", ".join(f"{key} {dtype}" for key, dtype in dtypes.items())
-        raise RuntimeError(f"{name}: expected one dtype, got {listed}")
-
-

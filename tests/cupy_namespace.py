@@ -1,4 +1,4 @@
-"""What CuPy has: a committed snapshot of its names and signatures, and a check of minise against it.
+"""What CuPy has: a committed snapshot of its names and signatures; and a check against it.
 
 Most machines have neither CuPy nor a GPU, so `cupy_names.json` keeps what they would need to know:
 every public name of the namespaces in `MODULES`, of `cupy.ndarray` and of `cupy.ufunc`, each with
@@ -49,12 +49,12 @@ def load() -> Names:
 
 def signature(text: str) -> inspect.Signature:
     """`"(a, axis=, *, out=)"` as an inspect.Signature."""
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    kind: Any = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters: list[inspect.Parameter] = []
     for word in filter(None, text.strip("()").split(", ")):
         if word == "/":
-            kinds = inspect.Parameter.POSITIONAL_ONLY
-            parameters = [parameter.replace(kind=kinds) for parameter in parameters]
+            only = inspect.Parameter.POSITIONAL_ONLY
+            parameters = [parameter.replace(kind=only) for parameter in parameters]
         elif word == "*":
             kind = inspect.Parameter.KEYWORD_ONLY
         elif word.startswith("**"):
@@ -69,7 +69,7 @@ def signature(text: str) -> inspect.Signature:
 
 
 def find(chain: str, names: Names) -> str | None:
-    """What the snapshot says of `"linalg.norm"` or `"add.reduce"`; None if CuPy has no such name."""
+    """What the snapshot says of `"linalg.norm"` or `"add.reduce"`; None if nothing."""
     space = "cupy"
     found: str | None = "module"
     for part in chain.split("."):
@@ -176,7 +176,7 @@ def _describe(value: Any) -> str:
 
 def _compact(full: inspect.Signature) -> str:
     words: list[str] = []
-    previous = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    previous: Any = inspect.Parameter.POSITIONAL_OR_KEYWORD
     for parameter in full.parameters.values():
         kind = parameter.kind
         if previous is kind.POSITIONAL_ONLY and kind is not previous:

@@ -11,7 +11,8 @@ a `StrictArray` through the namespace `strict` makes these ways visible on any m
 - `empty` is full of NaN, integer index arrays wrap round, results of arithmetic are in C order,
   arrays moved from the host are copies, whatever order their memory had;
 - writes whose result would depend on the order of threads (`add.at`, scatters, a repeated index,
-  overlapping memory) raise. CuPy runs them; minise promises the same numbers for the same seed.
+  overlapping memory, weights of `bincount`) raise. CuPy runs them; minise promises
+  the same numbers for the same seed.
 
 What it cannot catch: rounding (sums run in NumPy's order), speed, memory use, the asynchronous
 order of streams, limits of a kernel launch, CUDA sources, and bugs of CuPy itself. It is stricter
@@ -24,6 +25,7 @@ from __future__ import annotations
 import numbers
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
+from types import SimpleNamespace
 from typing import Any
 
 import cupy_namespace
@@ -36,23 +38,28 @@ VERSION = NAMES["cupy"]["__version__"]
 signature = lru_cache(maxsize=None)(cupy_namespace.signature)
 
 # Arguments by the names that CuPy gives them. These take an array or a number, and no list:
-ARRAYS = set("A B a ar args arr array ary b condition m prototype v x x1 x2 y z".split())
+ARRAYS = {
+    "A", "B", "a", "ar", "args", "arr", "array", "ary", "b", "condition", "m", "prototype", "v",
+    "x", "x1", "x2", "y", "z",
+}  # fmt: skip
 # ... and these are read on the host before anything is launched, so no array fits:
-HOST = set(
-    "M N axes axis axis1 axis2 ddof decimals destination dims dimensions dtype indices_or_sections "
-    "k keepdims minlength mode n newshape num offset order pad_width repeats reps shape shift "
-    "source start step stop strides window_shape".split()
-)
+HOST = {
+    "M", "N", "axes", "axis", "axis1", "axis2", "ddof", "decimals", "destination", "dims",
+    "dimensions", "dtype", "indices_or_sections", "k", "keepdims", "minlength", "mode", "n",
+    "newshape", "num", "offset", "order", "pad_width", "repeats", "reps", "shape", "shift",
+    "source", "start", "step", "stop", "strides", "window_shape",
+}  # fmt: skip
 # Functions that move host data to the device, and functions that also take a plain number.
 CONVERTERS = {"array", "asanyarray", "asarray", "ascontiguousarray", "asfortranarray"}
 TAKE_NUMBERS = {"allclose", "broadcast_to", "isclose", "ndim", "shape", "size"}
 # The host waits for these: they hand values to it, or it needs values to know the result's shape.
-SYNCHRONISING = set(
-    "argwhere asnumpy bincount compress extract flatnonzero get item nonzero tobytes tolist unique"
-    .split()
-)
-# Where the snapshot says too little: `**kwargs`, or arguments that would add floats atomically.
-NARROWER = {"einsum": "(*operands, dtype=, optimize=)", "bincount": "(x, *, minlength=)"}
+SYNCHRONISING = {
+    "argwhere", "asnumpy", "bincount", "compress", "extract", "flatnonzero", "item", "nonzero",
+    "tobytes", "tolist", "unique",
+}  # fmt: skip
+# Where the snapshot says too little: `**kwargs`.
+NARROWER = {"einsum": "(*operands, dtype=, optimize=)"}
+FLAGS = ("c_contiguous", "f_contiguous", "owndata", "fnc", "forc")
 NOT_IMITATED = {"cstruct", "data", "device", "flat", "scatter_add", "scatter_max", "scatter_min"}
 
 
@@ -79,16 +86,16 @@ class StrictArray:
         if described is None:
             raise AttributeError(f"CuPy {VERSION}: ndarray has no attribute {name!r}")
         if name in NOT_IMITATED or not hasattr(self._array, name):
-            raise AttributeError(f"strict array: ndarray.{name} is not for code that NumPy runs too")
+            raise AttributeError(f"strict array: ndarray.{name} is not for code shared with NumPy")
+        value = getattr(self._array, name)
         if name == "flags":
-            return _Flags(self._array.flags)
+            return SimpleNamespace(**{flag: getattr(value, flag) for flag in FLAGS})
         if name == "base":
-            base = self._array.base
-            return StrictArray(base) if isinstance(base, np.ndarray) else None
+            return StrictArray(value) if isinstance(value, np.ndarray) else None
         if described == "attribute":
-            return _wrap(getattr(self._array, name), {})
-        method = partial(REPLACED[name], self._array) if name == "take" else None
-        return partial(_call, name, described, method or getattr(self._array, name), self)
+            return _wrap(value, {})
+        method = partial(REPLACED[name], self._array) if name in REPLACED else value
+        return partial(_call, name, described, method, self)
 
     def get(self) -> np.ndarray:
         """A copy on the host, in C order as CuPy makes it."""
@@ -161,14 +168,6 @@ for _name, _operator in _operators():
     setattr(StrictArray, _name, _operator)
 
 
-class _Flags:
-    """The few flags that a CuPy array has."""
-
-    def __init__(self, flags: Any) -> None:
-        self.c_contiguous, self.f_contiguous = flags.c_contiguous, flags.f_contiguous
-        self.owndata, self.fnc, self.forc = flags.owndata, flags.fnc, flags.forc
-
-
 class _Function:
     """A function or ufunc of the namespace."""
 
@@ -183,7 +182,7 @@ class _Function:
         if not self._described.startswith("ufunc") or described is None:
             raise AttributeError(f"CuPy {VERSION}: {self._name} has no attribute {name!r}")
         if name in ("at", "reduceat"):
-            raise AttributeError(f"strict array: {self._name}.{name} adds in no fixed order on a GPU")
+            raise AttributeError(f"{self._name}.{name}: its order of adding is chance on a GPU")
         if name in ("reduce", "accumulate") and self._name not in ("add", "multiply"):
             raise AttributeError(f"CuPy {VERSION}: {self._name}.{name} is not written")
         if described == "attribute":
@@ -210,9 +209,9 @@ class _Namespace:
             raise AttributeError(
                 f"strict array: {path} is not for ops (random numbers come from NumPy's Generator)"
             )
-        value = REPLACED.get(name) or getattr(self._module, name, REPLACED)
-        if value is REPLACED:
+        if name not in REPLACED and not hasattr(self._module, name):
             raise AttributeError(f"{path} is in CuPy and not in NumPy {np.__version__}")
+        value = REPLACED.get(name) or getattr(self._module, name)
         if described == "module":
             return _Namespace(path, value)
         if described in ("type", "constant"):
@@ -228,7 +227,13 @@ def _count_synchronisation() -> None:
 
 
 def _call(
-    name: str, described: str, function: Callable[..., Any], owner: Any, *args: Any, **kwargs: Any
+    name: str,
+    described: str,
+    function: Callable[..., Any],
+    owner: Any,
+    /,
+    *args: Any,
+    **kwargs: Any,
 ) -> Any:
     """Check a call against CuPy's signature and rules, let NumPy run it, wrap what comes out."""
     is_ufunc = described.startswith("ufunc")
@@ -241,7 +246,7 @@ def _call(
         values = value if checked.parameters[parameter].kind.name == "VAR_POSITIONAL" else (value,)
         if parameter in HOST and _holds_array(values):
             raise TypeError(f"{name}: {parameter} is read on the host, it cannot be a GPU array")
-        if parameter in ARRAYS and value is not None:
+        if parameter in ARRAYS and value is not None and name not in CONVERTERS:
             only_arrays = index == 0 and not (is_ufunc or owner is not None or name in TAKE_NUMBERS)
             for operand in values:
                 _operand(name, operand, only_arrays)
@@ -254,8 +259,8 @@ def _call(
     known = {} if owner is None else {id(owner._array): owner}
     moves = name in CONVERTERS
     host_args, host_kwargs = _unwrap(args, known, moves), _unwrap(kwargs, known, moves)
-    for out in _as_tuple(host_kwargs.get("out")):
-        _refuse_overlap(name, out)
+    if isinstance(host_kwargs.get("out"), np.ndarray):
+        _refuse_overlap(name, host_kwargs["out"])
     result = function(*host_args, **host_kwargs)
     if name == "asnumpy":
         return result
@@ -300,7 +305,7 @@ def _wrap(result: Any, known: dict[int, StrictArray]) -> Any:
     """Arrays and NumPy scalars as StrictArrays; an operand that came back is that operand."""
     if isinstance(result, (np.ndarray, np.generic)):
         return known[id(result)] if id(result) in known else StrictArray(np.asarray(result))
-    if isinstance(result, (list, tuple)) and not known.get(id(result)):
+    if isinstance(result, (list, tuple)):
         kind = list if isinstance(result, list) else tuple
         return kind(_wrap(item, known) for item in result)
     return result
@@ -310,10 +315,6 @@ def _in_c_order(result: Any, known: dict[int, StrictArray]) -> Any:
     if isinstance(result, tuple):
         return tuple(_in_c_order(item, known) for item in result)
     return result if id(result) in known else np.asarray(result, order="C")
-
-
-def _as_tuple(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else () if value is None else (value,)
 
 
 def _refuse_overlap(name: str, target: np.ndarray) -> None:
@@ -369,9 +370,16 @@ def _take_along_axis(a: np.ndarray, indices: np.ndarray, axis: int | None) -> np
     return np.take_along_axis(a, indices % max(length, 1), axis)
 
 
+def _bincount(x: np.ndarray, weights: Any = None, minlength: int | None = None) -> np.ndarray:
+    if weights is not None:
+        raise RuntimeError("bincount: the order of adding weights is chance on a GPU")
+    return np.bincount(x, minlength=minlength or 0)
+
+
 # What CuPy does differently (and `asnumpy`, which NumPy does not have).
 REPLACED: dict[str, Callable[..., Any]] = {
     "asnumpy": partial(np.array, order="C"),
+    "bincount": _bincount,
     "empty": partial(_with_garbage, np.empty),
     "empty_like": partial(_with_garbage, np.empty_like),
     "take": partial(np.take, mode="wrap"),

@@ -13,7 +13,7 @@ _generator = numpy.random.default_rng(0)
 def manual_seed(seed: int) -> None:
     """Start the stream again from `seed` (a non-negative integer)."""
     global _generator
-    if not isinstance(seed, int) or seed < 0:
+    if not isinstance(seed, (int, numpy.integer)) or seed < 0:
         raise ValueError(f"manual_seed: expected an integer >= 0, got {seed!r}")
     _generator = numpy.random.default_rng(seed)
 

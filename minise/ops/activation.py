@@ -91,7 +91,7 @@ class Hardswish(Function):
 
     def backward(self, grad):
         x, where = self.x, self.xp.where
-        return where(x <= -3, 0, where(x >= 3, grad, grad * (x / 3 + 0.5)))
+        return where(x <= -3, 0, where(x < 3, grad * (x / 3 + 0.5), grad))
 
 
 class Softmax(Function):

@@ -185,7 +185,8 @@ class Abs(Function):
         return self.xp.abs(x)
 
     def backward(self, grad):
-        return grad * self.xp.sign(self.x)
+        sign = self.xp.where(self.x > 0, 1, self.xp.where(self.x < 0, -1, 0))  # 0 for a NaN too
+        return grad * sign.astype(grad.dtype)
 
 
 class Clamp(Function):
@@ -213,7 +214,7 @@ class Clamp(Function):
 
 
 class Maximum(Function):
-    """Where a = b each gets half of the gradient."""
+    """Where a = b each gets half of the gradient; where one is NaN, both get all of it."""
 
     formula = "y = max(a, b)"
     derivative = "da = dy where a > b,  db = dy where b > a"
@@ -224,14 +225,14 @@ class Maximum(Function):
 
     def backward(self, grad):
         a, b = self.a, self.b
-        half = grad * (a == b) * 0.5
-        return unbroadcast(grad * (a > b) + half, a.shape), unbroadcast(
-            grad * (b > a) + half, b.shape
-        )
+        shared = self.xp.where(a == b, grad / 2, grad)
+        da = unbroadcast(self.xp.where(a < b, 0, shared), a.shape)
+        db = unbroadcast(self.xp.where(b < a, 0, shared), b.shape)
+        return da, db
 
 
 class Minimum(Function):
-    """Where a = b each gets half of the gradient."""
+    """Where a = b each gets half of the gradient; where one is NaN, both get all of it."""
 
     formula = "y = min(a, b)"
     derivative = "da = dy where a < b,  db = dy where b < a"
@@ -242,10 +243,10 @@ class Minimum(Function):
 
     def backward(self, grad):
         a, b = self.a, self.b
-        half = grad * (a == b) * 0.5
-        return unbroadcast(grad * (a < b) + half, a.shape), unbroadcast(
-            grad * (b < a) + half, b.shape
-        )
+        shared = self.xp.where(a == b, grad / 2, grad)
+        da = unbroadcast(self.xp.where(a > b, 0, shared), a.shape)
+        db = unbroadcast(self.xp.where(b > a, 0, shared), b.shape)
+        return da, db
 
 
 class Where(Function):

@@ -15,7 +15,7 @@ class Reduction(Function):
         self.axis, self.keepdims = axis, keepdims
 
     def kept(self, reduced, shape):
-        """`reduced` with its reduced axes back as axes of length 1, to broadcast against `shape`."""
+        """`reduced` with its reduced axes back as axes of length 1, to broadcast with `shape`."""
         axes = range(len(shape)) if self.axis is None else self.axis
         axes = (axes,) if isinstance(axes, int) else axes
         return reduced.reshape([1 if i in axes else n for i, n in enumerate(shape)])

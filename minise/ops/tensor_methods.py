@@ -20,33 +20,43 @@ from .arguments import (
     Axis,
     broadcast_shape,
     cast,
+    check_extremes,
+    check_floats,
+    check_number,
+    check_tensors,
     common_dtype,
     constant,
     floating,
+    floating_operands,
     index_part,
     normal_axes,
     normal_axis,
     operands,
+    power_operands,
+    refuse_booleans,
+    same_dtype,
+    signed_operands,
     sizes,
+    supported_dtype,
 )
 
 
-def binary(name: str, op: type, integers: bool = True) -> tuple[Callable, Callable]:
-    """The operator and its reflection from a two-operand op; ints become floats on request."""
+def binary(name: str, op: type, prepare: Callable = operands) -> tuple[Callable, Callable]:
+    """The operator and its reflection from a two-operand op; `prepare` makes its operands fit."""
 
     def forward(self: Tensor, other: Any) -> Tensor:
-        a, b = operands(name, self, other)
-        return op()(a, b) if integers else op()(floating(a), floating(b))
+        return op()(*prepare(name, self, other))
 
     def reflected(self: Tensor, other: Any) -> Tensor:
-        a, b = operands(name, other, self)
-        return op()(a, b) if integers else op()(floating(a), floating(b))
+        return op()(*prepare(name, other, self))
 
     return forward, reflected
 
 
 def comparison(compare: Callable[[Any, Any], Any]) -> Callable:
     def forward(self: Tensor, other: Any) -> Tensor:
+        if other is None:
+            return NotImplemented  # then Python says that no tensor is None
         a, b = operands(compare.__name__, self, other)
         return Tensor(compare(a.data, b.data))
 
@@ -67,12 +77,13 @@ class TensorMethods:
     # Arithmetic: numbers and tensors, broadcast against each other
 
     __add__, __radd__ = binary("add", math.Add)
-    __sub__, __rsub__ = binary("sub", math.Subtract)
+    __sub__, __rsub__ = binary("sub", math.Subtract, signed_operands)
     __mul__, __rmul__ = binary("mul", math.Multiply)
-    __truediv__, __rtruediv__ = binary("div", math.Divide, integers=False)
-    __pow__, __rpow__ = binary("pow", math.Power)
+    __truediv__, __rtruediv__ = binary("div", math.Divide, floating_operands)
+    __pow__, __rpow__ = binary("pow", math.Power, power_operands)
 
     def __neg__(self):
+        refuse_booleans("neg", self)
         return math.Negative()(self)
 
     def matmul(self, other: Tensor) -> Tensor:
@@ -82,8 +93,7 @@ class TensorMethods:
         inner lengths, the leading axes or the dtypes do not fit.
         """
         a, b = self, other
-        if not isinstance(b, Tensor):
-            raise TypeError(f"matmul: expected a Tensor, got {type(b).__name__}")
+        check_tensors("matmul", other=other)
         if a.ndim == 0 or b.ndim == 0:
             raise RuntimeError(f"matmul: expected at least one axis, got {a.shape} and {b.shape}")
         rows = b.shape[-2] if b.ndim > 1 else b.shape[0]
@@ -91,8 +101,7 @@ class TensorMethods:
             raise RuntimeError(
                 f"matmul: a {a.shape} has {a.shape[-1]} columns, b {b.shape} has {rows} rows"
             )
-        if a.dtype != b.dtype:
-            raise RuntimeError(f"matmul: expected one dtype, got {a.dtype} and {b.dtype}")
+        same_dtype("matmul", a=a, b=b)
         broadcast_shape("matmul", a.shape[:-2], b.shape[:-2])
         return math.MatMul()(a, b)
 
@@ -118,25 +127,35 @@ class TensorMethods:
 
     def abs(self):
         """y = |x|; the gradient at 0 is 0."""
+        refuse_booleans("abs", self)
         return math.Abs()(self)
 
     __abs__ = abs
 
     def relu(self):
         """y = max(x, 0); the gradient at 0 is 0."""
+        refuse_booleans("relu", self)
         return activation.ReLU()(self)
 
     def clamp(self, min=None, max=None):
         """y = min(max(x, min), max); the gradient is 1 at the bounds and 0 outside."""
-        if min is None and max is None:
+        bounds = {"min": min, "max": max}
+        bounds = {side: bound for side, bound in bounds.items() if bound is not None}
+        if not bounds:
             raise RuntimeError("clamp: expected min or max, got neither")
-        return math.Clamp(min, max)(self)
+        for side, bound in bounds.items():
+            check_number("clamp", side, bound)
+        limits = (constant("clamp", bound, like=self) for bound in bounds.values())
+        dtype = common_dtype([self, *limits])
+        return math.Clamp(min, max)(cast(self, dtype))
 
     def softmax(self, dim: int):
-        return activation.Softmax(normal_axis("softmax", dim, self.ndim))(floating(self))
+        """y_i = e^x_i / Σ_j e^x_j along `dim`; IndexError if there are no elements along it."""
+        return activation.Softmax(distribution_axis("softmax", self, dim))(self)
 
     def log_softmax(self, dim: int):
-        return activation.LogSoftmax(normal_axis("log_softmax", dim, self.ndim))(floating(self))
+        """y_i = x_i - log Σ_j e^x_j along `dim`; IndexError if there are no elements along it."""
+        return activation.LogSoftmax(distribution_axis("log_softmax", self, dim))(self)
 
     # Reductions over `axis`: an int, a tuple of ints, or None for all axes
 
@@ -155,6 +174,7 @@ class TensorMethods:
         """Σ (x - mean)² / (n - correction); 1, as in PyTorch, gives the unbiased estimate."""
         if self.dtype.kind != "f":
             raise RuntimeError(f"var: expected a floating point tensor, got {self.dtype}")
+        check_number("var", "correction", correction)
         return reduce.Variance(normal_axes("var", axis, self.ndim), correction, keepdims)(self)
 
     def max(self, axis: int | None = None, keepdims: bool = False):
@@ -167,25 +187,31 @@ class TensorMethods:
 
     def amax(self, axis: Axis = None, keepdims: bool = False):
         """The largest value over any axes; tied elements share the gradient equally."""
-        return reduce.AMax(normal_axes("amax", axis, self.ndim), keepdims)(self)
+        axes = normal_axes("amax", axis, self.ndim)
+        check_extremes("amax", self.shape, axes)
+        return reduce.AMax(axes, keepdims)(self)
 
     def amin(self, axis: Axis = None, keepdims: bool = False):
         """The smallest value over any axes; tied elements share the gradient equally."""
-        return reduce.AMin(normal_axes("amin", axis, self.ndim), keepdims)(self)
+        axes = normal_axes("amin", axis, self.ndim)
+        check_extremes("amin", self.shape, axes)
+        return reduce.AMin(axes, keepdims)(self)
 
     def argmax(self, axis: int | None = None, keepdims: bool = False):
         """Where the largest value is (the first, if several tie); has no gradient."""
-        return Tensor(self.data.argmax(axis=axis, keepdims=keepdims))
+        along = extreme_axis("argmax", self, axis)
+        return Tensor(self.data.argmax(axis=along, keepdims=keepdims))
 
     def argmin(self, axis: int | None = None, keepdims: bool = False):
         """Where the smallest value is (the first, if several tie); has no gradient."""
-        return Tensor(self.data.argmin(axis=axis, keepdims=keepdims))
+        along = extreme_axis("argmin", self, axis)
+        return Tensor(self.data.argmin(axis=along, keepdims=keepdims))
 
     # Shapes
 
     def reshape(self, *new_shape):
         """The same values in another shape; one length may be -1 and is worked out."""
-        wanted = sizes(new_shape)
+        wanted = sizes("reshape", new_shape)
         known = numbers.prod(n for n in wanted if n != -1)
         free = wanted.count(-1)
         fits = known == self.size if free == 0 else known > 0 and self.size % known == 0
@@ -205,10 +231,12 @@ class TensorMethods:
 
     def permute(self, *axes):
         """Axis i of the result is axis axes[i] of this."""
-        order = tuple(normal_axis("permute", a, self.ndim) for a in sizes(axes))
-        if sorted(order) != list(range(self.ndim)):
-            raise RuntimeError(f"permute: expected {self.ndim} axes, each once, got {sizes(axes)}")
-        return shape.Permute(order)(self)
+        wanted = sizes("permute", axes)
+        if len(wanted) == self.ndim:
+            order = tuple(normal_axis("permute", a, self.ndim) for a in wanted)
+            if len(set(order)) == self.ndim:
+                return shape.Permute(order)(self)
+        raise RuntimeError(f"permute: expected {self.ndim} axes, each once, got {wanted}")
 
     def transpose(self, dim0: int, dim1: int):
         """The axes dim0 and dim1 change places."""
@@ -226,8 +254,8 @@ class TensorMethods:
     def squeeze(self, dim: Axis = None):
         """Without its axes of length 1 (only those in `dim`, if it is given)."""
         axes = normal_axes("squeeze", dim, self.ndim)
-        chosen = range(self.ndim) if axes is None else (axes,) if isinstance(axes, int) else axes
-        kept = tuple(n for i, n in enumerate(self.shape) if n != 1 or i not in chosen)
+        chosen = range(self.ndim) if dim is None else (axes,) if isinstance(axes, int) else axes
+        kept = tuple(n for i, n in enumerate(self.shape) if n != 1 or i not in (chosen or ()))
         return shape.Reshape(kept)(self)
 
     def unsqueeze(self, dim: int):
@@ -237,7 +265,7 @@ class TensorMethods:
 
     def expand(self, *new_shape):
         """Its axes of length 1 repeated to new lengths; -1 keeps a length. Copies nothing."""
-        wanted = sizes(new_shape)
+        wanted = sizes("expand", new_shape)
         added = len(wanted) - self.ndim
         if added < 0 or -1 in wanted[:added]:
             raise RuntimeError(f"expand: shape {self.shape} cannot be expanded to {wanted}")
@@ -246,7 +274,7 @@ class TensorMethods:
 
     def broadcast_to(self, new_shape):
         """Repeated along its axes of length 1 until it has `new_shape`. Copies nothing."""
-        target = sizes((new_shape,))
+        target = sizes("broadcast_to", (new_shape,))
         if broadcast_shape("broadcast_to", self.shape, target) != target:
             raise RuntimeError(f"broadcast_to: shape {self.shape} does not broadcast to {target}")
         return shape.Expand(target)(self)
@@ -257,20 +285,27 @@ class TensorMethods:
         parts = tuple(index_part(k, home) for k in (key if isinstance(key, tuple) else (key,)))
         try:
             return shape.Index(parts if isinstance(key, tuple) else parts[0])(self)
-        except IndexError as error:
-            raise IndexError(f"index: a tensor of shape {self.shape}: {error}") from None
+        except (IndexError, TypeError, ValueError) as error:
+            raise type(error)(f"index: a tensor of shape {self.shape}: {error}") from None
 
     def __setitem__(self, key, value):
-        raise TypeError("tensors are not changed in place: build a new one, or write to `.data`")
+        raise TypeError(
+            "setitem: tensors are not changed in place; build a new one, or write to `.data`"
+        )
 
     # Moving between backends and dtypes
 
     def to(self, target):
-        """On another backend ("cupy") or in another dtype; the tensor itself if it is there."""
+        """On another backend ("cupy") or in another dtype; the tensor itself if it is there.
+
+        Raises TypeError for what is no dtype, ValueError for an unknown name.
+        """
         try:
-            return cast(self, numpy.dtype(target))
+            return cast(self, supported_dtype("to", target))
         except TypeError:
-            return self if backend.get(target).name == self.backend else shape.Move(target)(self)
+            if not isinstance(target, str):
+                raise
+        return self if backend.get(target).name == self.backend else shape.Move(target)(self)
 
     def double(self):
         return cast(self, numpy.float64)
@@ -285,7 +320,7 @@ class TensorMethods:
 
     def __len__(self):
         if self.ndim == 0:
-            raise TypeError("len() of a tensor without axes")
+            raise TypeError("len: a tensor without axes has no length")
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -297,10 +332,10 @@ class TensorMethods:
         return bool(self.item())
 
     def __float__(self):
-        return self.item() + 0.0
+        return single("float", self) + 0.0
 
     def __int__(self):
-        return int(self.item())
+        return int(single("int", self))
 
     def __array__(self, dtype=None, copy=None):
         return numpy.array(self.numpy(), dtype=dtype, copy=copy)
@@ -314,11 +349,30 @@ class TensorMethods:
 def extreme(
     name: str, x: Tensor, axis: int | None, keepdims: bool, along: type, overall: type
 ) -> Tensor:
-    if x.size == 0:
-        raise RuntimeError(f"{name}: expected at least one element, got shape {x.shape}")
-    if axis is None or x.ndim == 0:
-        return overall(None, keepdims)(x)
-    return along(normal_axis(name, axis, x.ndim), keepdims)(x)
+    chosen = extreme_axis(name, x, axis)
+    return (overall if chosen is None else along)(chosen, keepdims)(x)
+
+
+def extreme_axis(name: str, x: Tensor, axis: int | None) -> int | None:
+    """The one axis (None for all) along which to look for an extreme."""
+    chosen = None if axis is None else normal_axis(name, axis, x.ndim)
+    chosen = chosen if x.ndim else None
+    check_extremes(name, x.shape, chosen)
+    return chosen
+
+
+def distribution_axis(name: str, x: Tensor, dim: int) -> int:
+    """The axis along which the elements of x become probabilities."""
+    check_floats(name, input=x)
+    axis = normal_axis(name, dim, x.ndim)
+    check_extremes(name, x.shape, axis if x.ndim else None)
+    return axis
+
+
+def single(name: str, x: Tensor) -> Any:
+    if x.size != 1:
+        raise ValueError(f"{name}: expected a tensor of one element, got shape {x.shape}")
+    return x.item()
 
 
 for _name, _function in vars(TensorMethods).items():
@@ -328,8 +382,9 @@ for _name, _function in vars(TensorMethods).items():
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors one behind the other along `dim`; their other lengths must agree."""
+    check_sequence("cat", tensors)
     if not tensors:
-        raise RuntimeError("cat: expected at least one tensor, got none")
+        raise ValueError("cat: expected at least one tensor, got none")
     dtype, first = common_dtype(tensors), tensors[0]
     axis = normal_axis("cat", dim, first.ndim)
     for index, tensor in enumerate(tensors):
@@ -347,20 +402,34 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors of one shape along a new axis `dim`."""
+    check_sequence("stack", tensors)
+    if not tensors:
+        raise RuntimeError("stack: expected at least one tensor, got none")
+    axis = normal_axis("stack", dim, tensors[0].ndim + 1)
     for index, tensor in enumerate(tensors):
         if tensor.shape != tensors[0].shape:
             raise RuntimeError(
                 f"stack: tensor {index} has shape {tensor.shape}, expected {tensors[0].shape}"
             )
-    return cat([tensor.unsqueeze(dim) for tensor in tensors], dim)
+    return cat([tensor.unsqueeze(axis) for tensor in tensors], axis)
+
+
+def check_sequence(name: str, tensors: Sequence[Tensor]) -> None:
+    if not isinstance(tensors, (tuple, list)):
+        raise TypeError(
+            f"{name}: tensors must be a list or tuple of Tensors, got {type(tensors).__name__}"
+        )
+    check_tensors(name, **{f"tensors[{i}]": tensor for i, tensor in enumerate(tensors)})
 
 
 def where(condition: Tensor, a: Any, b: Any) -> Tensor:
     """a where the condition holds, else b; all three broadcast, a and b may be numbers."""
+    check_tensors("where", condition=condition)
     if condition.dtype.kind != "b":
         raise RuntimeError(f"where: condition must be boolean, got {condition.dtype}")
     if not isinstance(a, Tensor) and not isinstance(b, Tensor):
-        a = constant(a, like=condition)
+        check_number("where", "a", a)
+        a = constant("where", a, like=condition)
     a, b = operands("where", a, b)
     broadcast_shape("where", condition.shape, a.shape, b.shape)
     return math.Where()(condition, a, b)

@@ -1,5 +1,7 @@
 """Update rules and learning-rate schedules, with PyTorch's names, defaults and numbers.
 
+A schedule moves the rate of its optimizer, and the optimizer moves the weights:
+
     optimizer = optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
     schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
     ...

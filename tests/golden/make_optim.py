@@ -28,7 +28,7 @@ RULES = {
         {"lr": 0.02, "momentum": 0.9, "weight_decay": 0.01, "nesterov": True},
         {},
     ),
-    "sgd_maximize": ("SGD", {"lr": 1e-3, "momentum": 0.5, "maximize": True}, {}),
+    "sgd_maximize": ("SGD", {"lr": 2e-4, "momentum": 0.5, "maximize": True}, {}),
     "sgd_groups": (
         "SGD",
         {"lr": 0.02, "momentum": 0.9, "weight_decay": 0.1},

@@ -1,0 +1,122 @@
+"""The command line: arguments only; every command is one call into a room below."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from . import __version__
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status: 0, or 2 for bad arguments or input."""
+    options = parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except (ValueError, RuntimeError, OSError) as error:
+        print(f"minise {options.command}: {one_line(error)}", file=sys.stderr)
+        return 2
+
+
+def one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="minise", description="Squeeze-and-excitation networks in NumPy and CuPy."
+    )
+    top.add_argument("--version", action="version", version=f"minise {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add_summary(commands)
+    add_predict(commands)
+    add_doctor(commands)
+    return top
+
+
+def add_model_options(command: argparse.ArgumentParser) -> None:
+    """The choices of `models.create`."""
+    command.add_argument("--num-classes", type=int, metavar="N")
+    command.add_argument("--reduction", type=int, default=16, metavar="R", help="default 16")
+    command.add_argument("--no-se-bias", action="store_true", help="SE without biases")
+    command.add_argument("--se-width", default="paper", metavar="RULE", help="paper or timm")
+    command.add_argument("--placement", default="standard", help="where SE sits in a block")
+    command.add_argument("--shortcut", default="B", help="B (projection) or A (zero padding)")
+    command.add_argument("--variant", default="torch", help="torch or caffe")
+
+
+def build(options: argparse.Namespace):
+    from . import models
+
+    return models.create(
+        options.model,
+        num_classes=options.num_classes,
+        reduction=options.reduction,
+        se_bias=not options.no_se_bias,
+        se_width=options.se_width,
+        placement=options.placement,
+        shortcut=options.shortcut,
+        variant=options.variant,
+    )
+
+
+def add_summary(commands) -> None:
+    command = commands.add_parser("summary", help="shapes, parameters, multiply-adds of a model")
+    command.add_argument("model", help="a name of minise.models.names()")
+    command.add_argument("--size", type=int, help="side of the image; default: the model's own")
+    add_model_options(command)
+    command.set_defaults(run=run_summary)
+
+
+def run_summary(options: argparse.Namespace) -> int:
+    from . import models
+
+    net = build(options)
+    size = net.image_size if options.size is None else options.size
+    print(models.summary(net, (3, size, size)))
+    return 0
+
+
+def add_predict(commands) -> None:
+    command = commands.add_parser("predict", help="the five likeliest classes of images")
+    command.add_argument("weights", help="a safetensors file (.pth only where PyTorch is)")
+    command.add_argument("images", nargs="+", metavar="IMAGE")
+    command.add_argument("--model", help="needed for weights that minise did not write")
+    command.add_argument("--source", default="minise", help="minise, timm or cadene")
+    command.add_argument("--labels", metavar="FILE", help="one class name a line")
+    command.add_argument("--backend", default="numpy", help="numpy or cupy")
+    add_model_options(command)
+    command.set_defaults(run=run_predict)
+
+
+def run_predict(options: argparse.Namespace) -> int:
+    from .models.predict import Predictor
+
+    net = build(options) if options.model else None
+    predictor = Predictor(
+        options.weights, net, source=options.source, labels=options.labels, backend=options.backend
+    )
+    failed = False
+    for image in options.images:
+        try:
+            print(f"{image}\n{predictor.table(image)}")
+        except (ValueError, OSError) as error:  # the other images are still worth an answer
+            print(f"minise predict: {one_line(error)}", file=sys.stderr)
+            failed = True
+    return 2 if failed else 0
+
+
+def add_doctor(commands) -> None:
+    command = commands.add_parser("doctor", help="what is installed, works, or is missing")
+    command.set_defaults(run=run_doctor)
+
+
+def run_doctor(options: argparse.Namespace) -> int:
+    from .backend import doctor
+
+    for finding in doctor.examine():
+        print(f"{finding.subject:<14} {finding.state}")
+        if finding.remedy:
+            print(f"{'':<14} → {finding.remedy}")
+    return 0

@@ -1,0 +1,5 @@
+"""Looking at graphs and nets; changes nothing."""
+
+from .summary import Summary, summary
+
+__all__ = ["Summary", "summary"]

@@ -1,0 +1,85 @@
+"""Networks by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..nn import Module
+from .inception import BNInception
+from .mobilenet import MobileNet
+from .options import Options
+from .resnet import CIFAR_NETS, IMAGENET_NETS, SENet154
+from .vgg import VGG16
+
+Builder = Callable[[Options], Any]
+
+_RESIDUAL: dict[str, Builder] = {**CIFAR_NETS, **IMAGENET_NETS}
+_OTHER: dict[str, Builder] = {
+    "bn_inception": BNInception,
+    "vgg16_bn": VGG16,
+    "mobilenet": MobileNet,
+}
+
+
+def names() -> list[str]:
+    """Every network that `create` knows; `se_` before a name adds SE, senet154 always has it."""
+    plain = [*_RESIDUAL, *_OTHER]
+    return [*plain, *(f"se_{name}" for name in plain), "senet154"]
+
+
+def create(
+    name: str,
+    num_classes: int | None = None,
+    reduction: int = 16,
+    se_bias: bool = True,
+    squeeze: str = "avg",
+    gate: str = "sigmoid",
+    placement: str = "standard",
+    stages: Sequence[int] | None = None,
+    shortcut: str = "B",
+    variant: str = "torch",
+    zero_init_residual: bool = False,
+    se_width: str = "paper",
+) -> Module:
+    """A network with fresh weights, drawn from minise's own stream (`minise.manual_seed`).
+
+    name         one of `names()`
+    num_classes  10 for CIFAR nets, 1000 for ImageNet nets if left out
+    reduction    SE's r;  se_bias, squeeze ("avg", "max") and gate: see `nn.SEBlock`
+    placement    where SE sits in a residual block: "standard", "pre", "post", "identity" or
+                 "inside" (after the 3×3): see models/blocks.py
+    stages       numbers of the stages (from 1) whose blocks get SE; None: all
+    shortcut     "B" projects where the shape changes, "A" pads with zeros
+    variant      "torch": stride in a bottleneck's 3×3, stem pool with a border; "caffe", as in the
+                 paper: stride in its first 1×1, stem pool without border and with ceil_mode
+    zero_init_residual  each branch starts at zero: γ = 0 in its last BatchNorm
+    se_width     hidden units of SE: "paper" C // r, "timm" C / r rounded to a multiple of 8
+
+    The net knows `config` (these arguments) and `image_size` (32 or 224, what it is made for).
+    Raises ValueError for an unknown name (with the nearest ones) or a choice the net lacks.
+    """
+    base = name.removeprefix("se_")
+    builders = {**_RESIDUAL, **_OTHER}
+    if name not in names():
+        close = difflib.get_close_matches(name, names(), n=3, cutoff=0.4)
+        hint = f"did you mean {', '.join(close)}?" if close else "see minise.models.names()"
+        raise ValueError(f"create: unknown network {name!r}; {hint}")
+    if name != "senet154" and base not in _RESIDUAL and placement != "standard":
+        raise ValueError(f"create: {name} has no residual blocks, so only placement 'standard'")
+    choices = {
+        "num_classes": (10 if base in CIFAR_NETS else 1000) if num_classes is None else num_classes,
+        "reduction": reduction, "se_bias": se_bias, "squeeze": squeeze, "gate": gate,
+        "placement": placement, "stages": None if stages is None else tuple(stages),
+        "shortcut": shortcut, "variant": variant, "zero_init_residual": zero_init_residual,
+        "se_width": se_width,
+    }  # fmt: skip
+    has_se = name != base or name == "senet154"
+    net = (SENet154 if name == "senet154" else builders[base])(Options(se=has_se, **choices))
+    for stage in stages or ():
+        if stage not in net.se_stages:
+            raise ValueError(f"create: {name} has SE in stages {net.se_stages}, not in {stage}")
+    net.config = {"name": name, **choices}  # what `save_weights` notes, to build the net again
+    net.image_size = 32 if base in CIFAR_NETS else 224
+    return net
