@@ -85,7 +85,8 @@ def probabilities(*shape: int, axis: int = 1) -> Input:
 
 def values(numbers: Any, dtype: str | None = None) -> Input:
     """Exactly these: kinks, ties, NaN, infinities; integers and booleans with their dtype."""
-    return Input(lambda stream: numpy.array(numbers), dtype)
+    array = numpy.array(numbers)
+    return Input(lambda stream: array, dtype or (None if array.dtype.kind == "f" else str(array.dtype)))
 
 
 def integers(low: int, high: int, *shape: int, dtype: str = "int64") -> Input:

@@ -152,6 +152,8 @@ def test_wrong_assignments():
         net.child = 3
     with pytest.raises(TypeError, match="state: expected a Tensor or None, got float"):
         net.state = 1.0
+    with pytest.raises(KeyError, match="Module: attribute 'double' already exists"):
+        net.double = nn.ReLU()  # `net.double` would go on finding the method
 
 
 @pytest.mark.parametrize(

@@ -70,9 +70,11 @@ ONE_AXIS = {
 def reduction_cases():
     for name, (ours, theirs) in REDUCTIONS.items():
         for axis in AXES:
+            if axis == () and name.startswith("var"):
+                continue  # PyTorch reduces over all axes, but differentiates as if over none
             for keepdims in (False, True):
                 yield case(f"{name} axis={axis} keepdims={keepdims}", ours(axis, keepdims),
-                           (3, 4, 2), theirs=theirs(axis, keepdims))  # fmt: skip
+                           (3, 4, 3), theirs=theirs(axis, keepdims))  # fmt: skip
         short = [ours(None, False), theirs(None, False)]
         last = [ours(-1, False), theirs(-1, False)]
         undefined = name.startswith("var")

@@ -68,7 +68,7 @@ def create(
         raise ValueError(f"create: unknown network {name!r}; {hint}")
     if name != "senet154" and base not in _RESIDUAL and placement != "standard":
         raise ValueError(f"create: {name} has no residual blocks, so only placement 'standard'")
-    choices = {
+    choices: dict[str, Any] = {
         "num_classes": (10 if base in CIFAR_NETS else 1000) if num_classes is None else num_classes,
         "reduction": reduction, "se_bias": se_bias, "squeeze": squeeze, "gate": gate,
         "placement": placement, "stages": None if stages is None else tuple(stages),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import functional as F
 from ..autograd import Tensor
-from ..nn import BatchNorm2d, Conv2d, Dropout, Linear, Module, Sequential
+from ..nn import BatchNorm2d, Dropout, Linear, Module, Sequential
 from .blocks import (
     BasicBlock,
     Bottleneck,

@@ -151,6 +151,8 @@ class Module:
                 self._check_kind(name, value, kind)
             elif isinstance(value, kind) and kind is not Tensor:  # buffers have to be registered
                 self._check_initialised()
+                if hasattr(type(self), name):  # `self.double` would go on finding the method
+                    raise KeyError(f"{type(self).__name__}: attribute {name!r} already exists")
                 self._forget(name)
             else:
                 continue

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..autograd import Tensor
 from .. import functional as F
+from ..autograd import Tensor
 from .layers import Linear
 from .module import Module
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from ..autograd import Function
 from .broadcast import sum_in_double
 
@@ -64,11 +62,10 @@ class Variance(Reduction):
         self.centred = x - total / count
         self.freedom = max(count - self.correction, 0)
         squares = sum_in_double(self.centred * self.centred, self.axis, self.keepdims)
-        return squares / self.freedom if self.freedom else squares * math.nan
+        return squares / self.freedom
 
     def backward(self, grad):
-        scale = 2 / self.freedom if self.freedom else math.nan
-        return self.kept(grad, self.centred.shape) * self.centred * scale
+        return self.kept(grad / self.freedom, self.centred.shape) * 2 * self.centred
 
 
 class AMax(Reduction):

@@ -67,17 +67,26 @@ class Index(Function):
         return x[self.key]
 
     def backward(self, grad):
+        dx = self.xp.zeros(self.shape, dtype=grad.dtype)
         keys = self.key if isinstance(self.key, tuple) else (self.key,)
-        if all(isinstance(key, (slice, int, type(None), type(Ellipsis))) for key in keys):
-            dx = self.xp.zeros(self.shape, dtype=grad.dtype)
+        if not any(hasattr(key, "dtype") and key.dtype.kind in "iu" for key in keys):
             dx[self.key] = grad  # no element is picked twice
             return dx
-        size = 1
-        for n in self.shape:
-            size *= n
-        picked = self.xp.arange(size).reshape(self.shape)[self.key]
-        total = self.xp.bincount(picked.reshape(-1), weights=grad.reshape(-1), minlength=size)
-        return total.reshape(self.shape).astype(grad.dtype)
+        places = self.xp.arange(dx.size).reshape(self.shape)[self.key].reshape(-1)
+        order = self.xp.argsort(places)
+        places, parts = places[order], grad.reshape(-1)[order]
+        # Add up what goes to one place, two by two: in a fixed order, so on a GPU too the same
+        # numbers come out every time.
+        while True:
+            rank = self.xp.arange(places.size) - self.xp.searchsorted(places, places)
+            second = rank % 2 == 1  # the 2nd, 4th, ... of equal places
+            if not second.any():
+                break
+            at = self.xp.flatnonzero(second)
+            parts[at - 1] += parts[at]
+            places, parts = places[~second], parts[~second]
+        dx.reshape(-1)[places] = parts
+        return dx
 
 
 class Concatenate(Function):

@@ -71,8 +71,10 @@ def unary(op: type) -> Callable:
     return forward
 
 
-class TensorMethods:
+class TensorMethods(Tensor):
     """Every function here becomes a method of Tensor."""
+
+    __slots__ = ()
 
     # Arithmetic: numbers and tensors, broadcast against each other
 
@@ -82,7 +84,7 @@ class TensorMethods:
     __truediv__, __rtruediv__ = binary("div", math.Divide, floating_operands)
     __pow__, __rpow__ = binary("pow", math.Power, power_operands)
 
-    def __neg__(self):
+    def __neg__(self) -> Tensor:
         refuse_booleans("neg", self)
         return math.Negative()(self)
 
@@ -109,8 +111,8 @@ class TensorMethods:
 
     # Comparisons: tensors of booleans, without a gradient
 
-    __eq__ = comparison(operator.eq)  # type: ignore[assignment]
-    __ne__ = comparison(operator.ne)  # type: ignore[assignment]
+    __eq__ = comparison(operator.eq)
+    __ne__ = comparison(operator.ne)
     __lt__ = comparison(operator.lt)
     __le__ = comparison(operator.le)
     __gt__ = comparison(operator.gt)
@@ -125,19 +127,19 @@ class TensorMethods:
     tanh = unary(activation.Tanh)
     sigmoid = unary(activation.Sigmoid)
 
-    def abs(self):
+    def abs(self) -> Tensor:
         """y = |x|; the gradient at 0 is 0."""
         refuse_booleans("abs", self)
         return math.Abs()(self)
 
     __abs__ = abs
 
-    def relu(self):
+    def relu(self) -> Tensor:
         """y = max(x, 0); the gradient at 0 is 0."""
         refuse_booleans("relu", self)
         return activation.ReLU()(self)
 
-    def clamp(self, min=None, max=None):
+    def clamp(self, min: Any = None, max: Any = None) -> Tensor:
         """y = min(max(x, min), max); the gradient is 1 at the bounds and 0 outside."""
         bounds = {"min": min, "max": max}
         bounds = {side: bound for side, bound in bounds.items() if bound is not None}
@@ -149,67 +151,67 @@ class TensorMethods:
         dtype = common_dtype([self, *limits])
         return math.Clamp(min, max)(cast(self, dtype))
 
-    def softmax(self, dim: int):
+    def softmax(self, dim: int) -> Tensor:
         """y_i = e^x_i / Σ_j e^x_j along `dim`; IndexError if there are no elements along it."""
         return activation.Softmax(distribution_axis("softmax", self, dim))(self)
 
-    def log_softmax(self, dim: int):
+    def log_softmax(self, dim: int) -> Tensor:
         """y_i = x_i - log Σ_j e^x_j along `dim`; IndexError if there are no elements along it."""
         return activation.LogSoftmax(distribution_axis("log_softmax", self, dim))(self)
 
     # Reductions over `axis`: an int, a tuple of ints, or None for all axes
 
-    def sum(self, axis: Axis = None, keepdims: bool = False):
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Σ x. Booleans and integers add up as int64."""
         x = cast(self, numpy.int64) if self.dtype.kind in "bui" else self
         return reduce.Sum(normal_axes("sum", axis, x.ndim), keepdims)(x)
 
-    def mean(self, axis: Axis = None, keepdims: bool = False):
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Σ x / n. RuntimeError for integers, which have no mean of their own dtype."""
         if self.dtype.kind != "f":
             raise RuntimeError(f"mean: expected a floating point tensor, got {self.dtype}")
         return reduce.Mean(normal_axes("mean", axis, self.ndim), keepdims)(self)
 
-    def var(self, axis: Axis = None, *, correction: int = 1, keepdims: bool = False):
+    def var(self, axis: Axis = None, *, correction: int = 1, keepdims: bool = False) -> Tensor:
         """Σ (x - mean)² / (n - correction); 1, as in PyTorch, gives the unbiased estimate."""
         if self.dtype.kind != "f":
             raise RuntimeError(f"var: expected a floating point tensor, got {self.dtype}")
         check_number("var", "correction", correction)
         return reduce.Variance(normal_axes("var", axis, self.ndim), correction, keepdims)(self)
 
-    def max(self, axis: int | None = None, keepdims: bool = False):
+    def max(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
         """The largest value. Along an axis, the first of tied elements takes the gradient."""
         return extreme("max", self, axis, keepdims, reduce.Max, reduce.AMax)
 
-    def min(self, axis: int | None = None, keepdims: bool = False):
+    def min(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
         """The smallest value. Along an axis, the first of tied elements takes the gradient."""
         return extreme("min", self, axis, keepdims, reduce.Min, reduce.AMin)
 
-    def amax(self, axis: Axis = None, keepdims: bool = False):
+    def amax(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The largest value over any axes; tied elements share the gradient equally."""
         axes = normal_axes("amax", axis, self.ndim)
         check_extremes("amax", self.shape, axes)
         return reduce.AMax(axes, keepdims)(self)
 
-    def amin(self, axis: Axis = None, keepdims: bool = False):
+    def amin(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The smallest value over any axes; tied elements share the gradient equally."""
         axes = normal_axes("amin", axis, self.ndim)
         check_extremes("amin", self.shape, axes)
         return reduce.AMin(axes, keepdims)(self)
 
-    def argmax(self, axis: int | None = None, keepdims: bool = False):
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
         """Where the largest value is (the first, if several tie); has no gradient."""
         along = extreme_axis("argmax", self, axis)
         return Tensor(self.data.argmax(axis=along, keepdims=keepdims))
 
-    def argmin(self, axis: int | None = None, keepdims: bool = False):
+    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
         """Where the smallest value is (the first, if several tie); has no gradient."""
         along = extreme_axis("argmin", self, axis)
         return Tensor(self.data.argmin(axis=along, keepdims=keepdims))
 
     # Shapes
 
-    def reshape(self, *new_shape):
+    def reshape(self, *new_shape: Any) -> Tensor:
         """The same values in another shape; one length may be -1 and is worked out."""
         wanted = sizes("reshape", new_shape)
         known = numbers.prod(n for n in wanted if n != -1)
@@ -221,7 +223,7 @@ class TensorMethods:
             )
         return shape.Reshape(wanted)(self)
 
-    def flatten(self, start_dim: int = 0, end_dim: int = -1):
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         """The axes from start_dim to end_dim (inclusive) become one."""
         start, end = (normal_axis("flatten", d, self.ndim) for d in (start_dim, end_dim))
         if start > end:
@@ -229,7 +231,7 @@ class TensorMethods:
         length = numbers.prod(self.shape[start : end + 1])
         return shape.Reshape((*self.shape[:start], length, *self.shape[end + 1 :]))(self)
 
-    def permute(self, *axes):
+    def permute(self, *axes: Any) -> Tensor:
         """Axis i of the result is axis axes[i] of this."""
         wanted = sizes("permute", axes)
         if len(wanted) == self.ndim:
@@ -238,7 +240,7 @@ class TensorMethods:
                 return shape.Permute(order)(self)
         raise RuntimeError(f"permute: expected {self.ndim} axes, each once, got {wanted}")
 
-    def transpose(self, dim0: int, dim1: int):
+    def transpose(self, dim0: int, dim1: int) -> Tensor:
         """The axes dim0 and dim1 change places."""
         order = list(range(self.ndim))
         first, second = (normal_axis("transpose", d, self.ndim) for d in (dim0, dim1))
@@ -247,23 +249,23 @@ class TensorMethods:
         return shape.Permute(tuple(order))(self)
 
     @property
-    def T(self):
+    def T(self) -> Tensor:
         """All axes in reverse order."""
         return shape.Permute(tuple(range(self.ndim))[::-1])(self)
 
-    def squeeze(self, dim: Axis = None):
+    def squeeze(self, dim: Axis = None) -> Tensor:
         """Without its axes of length 1 (only those in `dim`, if it is given)."""
         axes = normal_axes("squeeze", dim, self.ndim)
         chosen = range(self.ndim) if dim is None else (axes,) if isinstance(axes, int) else axes
         kept = tuple(n for i, n in enumerate(self.shape) if n != 1 or i not in (chosen or ()))
         return shape.Reshape(kept)(self)
 
-    def unsqueeze(self, dim: int):
+    def unsqueeze(self, dim: int) -> Tensor:
         """With a new axis of length 1 at `dim`."""
         axis = normal_axis("unsqueeze", dim, self.ndim + 1)
         return shape.Reshape((*self.shape[:axis], 1, *self.shape[axis:]))(self)
 
-    def expand(self, *new_shape):
+    def expand(self, *new_shape: Any) -> Tensor:
         """Its axes of length 1 repeated to new lengths; -1 keeps a length. Copies nothing."""
         wanted = sizes("expand", new_shape)
         added = len(wanted) - self.ndim
@@ -272,14 +274,14 @@ class TensorMethods:
         lengths = (self.shape[i - added] if n == -1 else n for i, n in enumerate(wanted))
         return self.broadcast_to(tuple(lengths))
 
-    def broadcast_to(self, new_shape):
+    def broadcast_to(self, new_shape: Any) -> Tensor:
         """Repeated along its axes of length 1 until it has `new_shape`. Copies nothing."""
         target = sizes("broadcast_to", (new_shape,))
         if broadcast_shape("broadcast_to", self.shape, target) != target:
             raise RuntimeError(f"broadcast_to: shape {self.shape} does not broadcast to {target}")
         return shape.Expand(target)(self)
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Any) -> Tensor:
         """Slices, integers, None, `...`, boolean masks, and arrays or tensors of integers."""
         home = backend.of(self.data)
         parts = tuple(index_part(k, home) for k in (key if isinstance(key, tuple) else (key,)))
@@ -288,14 +290,14 @@ class TensorMethods:
         except (IndexError, TypeError, ValueError) as error:
             raise type(error)(f"index: a tensor of shape {self.shape}: {error}") from None
 
-    def __setitem__(self, key, value):
+    def __setitem__(self, key: Any, value: Any) -> None:
         raise TypeError(
             "setitem: tensors are not changed in place; build a new one, or write to `.data`"
         )
 
     # Moving between backends and dtypes
 
-    def to(self, target):
+    def to(self, target: Any) -> Tensor:
         """On another backend ("cupy") or in another dtype; the tensor itself if it is there.
 
         Raises TypeError for what is no dtype, ValueError for an unknown name.
@@ -307,18 +309,18 @@ class TensorMethods:
                 raise
         return self if backend.get(target).name == self.backend else shape.Move(target)(self)
 
-    def double(self):
+    def double(self) -> Tensor:
         return cast(self, numpy.float64)
 
-    def float(self):
+    def float(self) -> Tensor:
         return cast(self, numpy.float32)
 
-    def long(self):
+    def long(self) -> Tensor:
         return cast(self, numpy.int64)
 
     # Python's own protocols
 
-    def __len__(self):
+    def __len__(self) -> int:
         if self.ndim == 0:
             raise TypeError("len: a tensor without axes has no length")
         return self.shape[0]
@@ -326,18 +328,18 @@ class TensorMethods:
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         if self.size != 1:
             raise RuntimeError(f"bool: a tensor of shape {self.shape} is neither true nor false")
         return bool(self.item())
 
-    def __float__(self):
+    def __float__(self) -> Any:
         return single("float", self) + 0.0
 
-    def __int__(self):
+    def __int__(self) -> int:
         return int(single("int", self))
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> numpy.ndarray:
         return numpy.array(self.numpy(), dtype=dtype, copy=copy)
 
     __array_ufunc__ = None  # `ndarray * tensor` asks the tensor, not NumPy, what to do
@@ -376,7 +378,7 @@ def single(name: str, x: Tensor) -> Any:
 
 
 for _name, _function in vars(TensorMethods).items():
-    if _name not in ("__module__", "__dict__", "__weakref__", "__doc__"):
+    if _name not in ("__module__", "__slots__", "__doc__"):
         setattr(Tensor, _name, _function)
 
 
