@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
+import textwrap
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from . import __version__
+from .nn import Module
+
+if TYPE_CHECKING:
+    from .models.predict import Predictor
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit status: 0, or 2 for bad arguments or input."""
+    """Run one command; returns its exit status.
+
+    0, or 2 for bad arguments or input (with one line on stderr), or 130 after Ctrl-C.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # not every terminal has × or the file's name
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = parser().parse_args(arguments)
     try:
-        return options.run(options)
-    except (ValueError, RuntimeError, OSError) as error:
-        print(f"minise {options.command}: {one_line(error)}", file=sys.stderr)
+        status = options.run(options)
+        print(end="", flush=True)  # a closed pipe shows here, not after the end
+        return status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, RuntimeError, OSError, ImportError, MemoryError) as error:
+        complain(options.command, error)
         return 2
 
 
-def one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def complain(command: str, error: BaseException) -> None:
+    """One line on stderr, cut short where it lists hundreds of names."""
+    print(f"minise {command}: {textwrap.shorten(str(error), 600)}", file=sys.stderr)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,9 +50,11 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"minise {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add_summary(commands)
-    add_predict(commands)
-    add_doctor(commands)
+    add_summary(
+        commands.add_parser("summary", help="shapes, parameters, multiply-adds of a model")
+    )
+    add_predict(commands.add_parser("predict", help="the five likeliest classes of images"))
+    add_doctor(commands.add_parser("doctor", help="what is installed, works, or is missing"))
     return top
 
 
@@ -46,7 +69,7 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--variant", default="torch", help="torch or caffe")
 
 
-def build(options: argparse.Namespace):
+def build(options: argparse.Namespace) -> Any:
     from . import models
 
     return models.create(
@@ -61,7 +84,19 @@ def build(options: argparse.Namespace):
     )
 
 
-def add_summary(commands) -> None:
+def add_demo(commands: Commands) -> None:
+    command = commands.add_parser("demo", help="step backward through an SE block")
+    command.set_defaults(run=run_demo)
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    from .inspect.walk import walk
+
+    print(walk())
+    return 0
+
+
+def add_summary(commands: Commands) -> None:
     command = commands.add_parser("summary", help="shapes, parameters, multiply-adds of a model")
     command.add_argument("model", help="a name of minise.models.names()")
     command.add_argument("--size", type=int, help="side of the image; default: the model's own")
@@ -78,7 +113,7 @@ def run_summary(options: argparse.Namespace) -> int:
     return 0
 
 
-def add_predict(commands) -> None:
+def add_predict(commands: Commands) -> None:
     command = commands.add_parser("predict", help="the five likeliest classes of images")
     command.add_argument("weights", help="a safetensors file (.pth only where PyTorch is)")
     command.add_argument("images", nargs="+", metavar="IMAGE")
@@ -97,17 +132,22 @@ def run_predict(options: argparse.Namespace) -> int:
     predictor = Predictor(
         options.weights, net, source=options.source, labels=options.labels, backend=options.backend
     )
-    failed = False
-    for image in options.images:
-        try:
-            print(f"{image}\n{predictor.table(image)}")
-        except (ValueError, OSError) as error:  # the other images are still worth an answer
-            print(f"minise predict: {one_line(error)}", file=sys.stderr)
-            failed = True
-    return 2 if failed else 0
+    answers = [show(predictor, image) for image in options.images]
+    return 0 if all(answers) else 2
 
 
-def add_doctor(commands) -> None:
+def show(predictor: Predictor, image: str) -> bool:
+    """Print one answer; a picture that cannot be read must not cost the others theirs."""
+    try:
+        table = predictor.table(image)
+    except (ValueError, OSError) as error:
+        complain("predict", error)
+        return False
+    print(f"{image}\n{table}")
+    return True
+
+
+def add_doctor(commands: Commands) -> None:
     command = commands.add_parser("doctor", help="what is installed, works, or is missing")
     command.set_defaults(run=run_doctor)
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from . import backend
 from .autograd import Tensor
-from .ops import activation
+from .ops import activation, where
 from .ops.arguments import (
     check_floats,
     check_number,
@@ -479,7 +479,7 @@ def cross_entropy(
     shape = [1] * input.ndim
     shape[axis] = -1
     counted = Tensor(target.data != ignore_index)
-    smooth = -(log_p * weights.reshape(shape)).sum(axis) * counted
+    smooth = where(counted, -(log_p * weights.reshape(shape)).sum(axis), 0.0)
     if reduction != "none":
         smooth = smooth.sum()
     if reduction == "mean":

@@ -6,7 +6,7 @@ import hypothesis.extra.numpy as arrays
 import hypothesis.strategies as st
 import parity
 from hypothesis import given
-from parity import booleans, case, integers, normal, values
+from parity import booleans, case, constant, integers, normal, values
 
 NAN, INF = float("nan"), float("inf")
 AXES = (None, 0, 1, -1, (0, 2), (-1, 0), (0, 1, 2), ())
@@ -81,14 +81,17 @@ def reduction_cases():
         yield case(f"{name} no axes", short[0], (), theirs=short[1], overflows=undefined)
         yield case(f"{name} no axes, axis=-1", last[0], (), theirs=last[1], overflows=undefined)
         yield case(f"{name} one element", short[0], (1, 1), theirs=short[1], overflows=undefined)
-        yield case(f"{name} length 1", last[0], (3, 1), theirs=last[1], overflows=undefined)
+        if name != "var correction=2":  # fewer numbers than the correction: has no meaning
+            yield case(f"{name} length 1", last[0], (3, 1), theirs=last[1], overflows=undefined)
         yield case(f"{name} no rows", last[0], (0, 3), theirs=last[1])
         yield case(f"{name} channels", ours((0, 2, 3), False), (2, 3, 4, 2),
                    theirs=theirs((0, 2, 3), False))  # fmt: skip
         yield case(f"{name} ties", last[0], values(TIES), theirs=last[1])
         yield case(f"{name} ties over all", short[0], values(TIES), theirs=short[1])
-        yield case(f"{name} NaN", last[0], values([[1.0, NAN, 3.0], [NAN, NAN, 0.0]]),
-                   theirs=last[1])  # fmt: skip
+        nans = values([[1.0, NAN, 3.0], [NAN, NAN, 0.0]])
+        if name in ("amax", "amin"):  # PyTorch's gradient is NaN; minise's is that of x.max()
+            nans = constant(nans)
+        yield case(f"{name} NaN", last[0], nans, theirs=last[1])
         yield case(f"{name} inf", last[0], values([[1.0, INF, -INF], [INF, INF, 0.0]]),
                    theirs=last[1], overflows=True)  # fmt: skip
         yield case(f"{name} float16", last[0], normal(3, 4, dtype="float16"), theirs=last[1])

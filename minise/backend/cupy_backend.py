@@ -9,11 +9,17 @@ def create() -> Backend:
     """The CuPy backend; RuntimeError with the command or the check that helps if it cannot run."""
     try:
         import cupy
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise RuntimeError(
             "backend 'cupy': CuPy is not installed; "
             "`pip install -r requirements-cuda13.txt` (CUDA 13 driver) "
             "or `pip install -r requirements-cuda12.txt` (CUDA 12 driver) installs it"
+        ) from error
+    except ImportError as error:  # a CUDA library is missing, or another CuPy is in the way
+        reason = " ".join(str(error).split())
+        raise RuntimeError(
+            f"backend 'cupy': CuPy is installed, but cannot be imported ({reason}); "
+            "`minise doctor` looks for the cause"
         ) from error
     try:
         devices = cupy.cuda.runtime.getDeviceCount()

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from importlib import metadata
 
 import numpy
-import threadpoolctl
 
 from . import registry
 
@@ -55,6 +54,10 @@ def _package(name: str) -> Finding:
 
 
 def _blas() -> list[Finding]:
+    try:
+        import threadpoolctl
+    except ImportError:  # reported above; the doctor has to go on
+        return []
     numpy.ones((2, 2)) @ numpy.ones((2, 2))  # BLAS is loaded by now
     found = [
         Finding(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy
 from safetensors import SafetensorError, safe_open
@@ -22,28 +23,26 @@ def save_weights(model: Module, path: str | os.PathLike[str]) -> None:
     """Write the model's parameters and buffers to `path` (safetensors).
 
     How `models.create` built it goes along as metadata, so that `minise predict` can rebuild it.
-    The file appears under its name only when it is complete.
+    The file appears under its name only when it is complete; until then an older one stays.
+
+    Raises OSError where the file cannot be written.
     """
     path = Path(path)
     state = {
         key: numpy.ascontiguousarray(value.numpy()) for key, value in model.state_dict().items()
     }
     metadata = {"format": "minise", "config": json.dumps(getattr(model, "config", None))}
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    os.close(handle)
+    temporary = path.with_name(f".{uuid4().hex}.part")
+    temporary.touch(exist_ok=False)
+    mode = temporary.stat().st_mode  # what the umask leaves; safetensors would allow the owner only
     try:
         save_file(state, temporary, metadata=metadata)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        temporary.chmod(mode)
+        temporary.replace(path)
+    except SafetensorError as error:
+        raise OSError(f"save_weights: {path}: {error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_weights(
@@ -52,48 +51,79 @@ def load_weights(
     """Read weights from `path` into `model`, in place; returns the model.
 
     source  "minise"  as `save_weights` wrote them
-            "timm"    timm's `resnet*`, `seresnet*`, and `legacy_se*` (which are Cadene's)
+            "timm"    timm's `resnet*`, `seresnet*` (18 and 34 need `se_width="timm"`), and
+                      `legacy_se*` (which are Cadene's)
             "cadene"  pretrained-models.pytorch
 
     `path` is a safetensors file; a `.pth` is read only where PyTorch is installed, and only its
     tensors (weights_only). Names and shapes are translated, then all of them must fit.
 
-    Raises FileNotFoundError, ValueError for a file that is damaged or of another kind or for a
-    model whose `variant` is not that of the weights, RuntimeError naming every missing, unexpected
-    or misshapen key; the model is unchanged then.
+    Raises OSError for a file that cannot be opened, ValueError for one that is damaged or of
+    another kind or for a model that is not of the weights' `variant`, RuntimeError naming every
+    missing, unexpected or misshapen key; the model is unchanged then.
     """
     if source not in SOURCES:
         raise ValueError(f"load_weights: source must be one of {SOURCES}, got {source!r}")
     arrays = read_arrays(path)
     if source != "minise":
         arrays = translate(arrays, model)
-    model.load_state_dict(with_counters(arrays, model))
+    arrays = with_counters(arrays, model)
+    check_types(arrays, model)
+    try:
+        model.load_state_dict(arrays)
+    except RuntimeError as error:
+        reason = class_mismatch(arrays, model) + str(error)
+        raise RuntimeError(f"load_weights: {path}: {reason}") from None
     return model
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The arrays of a weights file by name; ValueError in one sentence if it is none."""
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"load_weights: no file {path}")
+    if is_pickle(path):
+        return _read_pth(path)
+    with _open_safetensors(path) as file:
+        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+
+
+def read_config(path: str | os.PathLike[str]) -> Any:
+    """What `save_weights` noted of `models.create`'s arguments, or None. Raises as `read_arrays`.
+
+    Anybody can write such a note, so it may be any JSON value.
+    """
+    path = Path(path)
+    if is_pickle(path):
+        return None
+    with _open_safetensors(path) as file:
+        note = (file.metadata() or {}).get("config", "null")
+    try:
+        return json.loads(note)
+    except ValueError:
+        return None
+
+
+def is_pickle(path: Path) -> bool:
+    """Whether the file starts as PyTorch's do: a pickle, alone or in a ZIP archive.
+
+    A safetensors file starts with the length of its header, which may be any byte, but then `{`.
+    """
     with path.open("rb") as file:
         start = file.read(9)
-    if start[:4] == b"PK\x03\x04" or start[:1] == b"\x80":
-        return _read_pth(path)
+    return start.startswith((b"PK\x03\x04", b"\x80")) and not start.endswith(b"{")
+
+
+@contextmanager
+def _open_safetensors(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="numpy") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, TypeError, ValueError) as error:
+            yield file
+    except SafetensorError as error:
         raise ValueError(f"load_weights: {path} is no intact safetensors file ({error})") from None
-
-
-def read_config(path: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """The arguments of `models.create` that `save_weights` noted, or None."""
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return json.loads((file.metadata() or {}).get("config", "null"))
-    except (SafetensorError, OSError, ValueError):
-        return None
+    except (TypeError, AttributeError) as error:  # bfloat16, float8
+        raise ValueError(
+            f"load_weights: {path} holds numbers that NumPy does not have ({error}); "
+            "convert them to float32"
+        ) from None
 
 
 def _read_pth(path: Path) -> dict[str, Any]:
@@ -108,27 +138,36 @@ def _read_pth(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds, pickle.UnpicklingError among them
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"load_weights: {path} holds more than tensors: {reason}") from None
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(
+            f"load_weights: {path} is refused by PyTorch's weights_only reader: {reason}"
+        ) from None
     state = state.get("state_dict", state) if isinstance(state, Mapping) else state
     if not isinstance(state, Mapping) or not all(torch.is_tensor(v) for v in state.values()):
         raise ValueError(f"load_weights: {path} holds no mapping from names to tensors")
-    return {key: value.numpy() for key, value in state.items()}
+    return {  # NumPy has no bfloat16; float32 holds all its values
+        key: (value.float() if value.dtype == torch.bfloat16 else value).detach().numpy()
+        for key, value in state.items()
+    }
 
 
 def translate(arrays: Mapping[str, Any], model: Module) -> dict[str, Any]:
-    """timm's and Cadene's names and shapes to ours."""
-    authors = any(key.startswith(("layer0.", "last_linear.")) for key in arrays)
-    variant = getattr(model, "variant", None)
-    if authors and variant != "caffe":  # same shapes, other strides: it would load and be wrong
+    """timm's and Cadene's names and shapes to ours.
+
+    What has our shapes but computes something else is refused: it would load and be wrong.
+    """
+    of_authors = any(key.startswith("layer0.") for key in arrays)
+    expected = "caffe" if of_authors else "torch"
+    variant = getattr(model, "variant", expected)
+    if variant != expected:
         raise ValueError(
-            "load_weights: these weights belong to the authors' architecture; "
-            "build the model with variant='caffe'"
+            f"load_weights: these weights belong to variant={expected!r}, "
+            f"the model is variant={variant!r} (same shapes, other strides and padding)"
         )
-    if not authors and variant == "caffe":
+    if of_authors and not any(".conv3." in key for key in arrays):
         raise ValueError(
-            "load_weights: these weights belong to PyTorch's architecture; "
-            "build the model with variant='torch'"
+            "load_weights: timm's legacy_seresnet18 and 34 have a ReLU before SE, "
+            "which no network of minise has; use timm's seresnet18 or 34"
         )
     return {
         rename(key): array.reshape(array.shape[:2]) if is_se_kernel(key, array) else array
@@ -155,3 +194,27 @@ def with_counters(arrays: Mapping[str, Any], model: Module) -> dict[str, Any]:
         if key.endswith(".num_batches_tracked")
     }
     return {**own, **arrays}
+
+
+def check_types(arrays: Mapping[str, Any], model: Module) -> None:
+    """Whole numbers in place of weights are quantised ones, which mean nothing without scales."""
+    own = model.state_dict()
+    wrong = [
+        f"{key} is {array.dtype}"
+        for key, array in arrays.items()
+        if key in own and own[key].dtype.kind == "f" and array.dtype.kind != "f"
+    ]
+    if wrong:
+        raise ValueError(f"load_weights: expected floating-point weights, but {', '.join(wrong)}")
+
+
+def class_mismatch(arrays: Mapping[str, Any], model: Module) -> str:
+    """The commonest mistake in words, or "": a net of `models.create` for other classes."""
+    classifier = list(model.state_dict())[-1]  # its bias, (classes,)
+    shape = numpy.shape(arrays.get(classifier))
+    if not hasattr(model, "config") or len(shape) != 1 or shape[0] == model.config["num_classes"]:
+        return ""
+    return (
+        f"the file is for {shape[0]} classes, the model for {model.config['num_classes']} "
+        f"(num_classes={shape[0]} makes one that fits): "
+    )

@@ -22,10 +22,13 @@ class NLLLoss(Function):
         shape = [1] * x.ndim
         shape[1] = x.shape[1]
         classes = self.xp.arange(x.shape[1]).reshape(shape)  # (1, C, 1, ...)
-        right = (classes == labels[:, None]) & (labels != self.ignore_index)[:, None]
+        self.counted = labels != self.ignore_index  # (N, ...)
+        right = (classes == labels[:, None]) & self.counted[:, None]
         self.coefficients = self.xp.where(right, -weight.reshape(shape), 0)  # (N, C, ...)
         # One class of each label is picked; a product would turn 0 · (-inf) into NaN.
         return self.coefficients.sum(axis=1) * self.xp.where(right, x, 0).sum(axis=1)  # (N, ...)
 
     def backward(self, grad):
+        # A mean over no label at all is NaN, and its gradient too, but not that of an ignored label.
+        grad = self.xp.where(self.counted, grad, 0)
         return self.coefficients * grad[:, None], None, None

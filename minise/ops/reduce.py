@@ -80,9 +80,10 @@ class AMax(Reduction):
         return self.y
 
     def backward(self, grad):
-        at_extreme = self.x == self.kept(self.y, self.x.shape)
+        x = self.x
+        at_extreme = (x == self.kept(self.y, x.shape)) | (x != x)  # a NaN, unlike itself, wins
         ties = at_extreme.sum(axis=self.axis, keepdims=True).astype(grad.dtype)
-        return at_extreme * (self.kept(grad, self.x.shape) / ties)
+        return at_extreme * (self.kept(grad, x.shape) / ties)
 
 
 class AMin(AMax):

@@ -1,0 +1,84 @@
+"""batch_norm against PyTorch: values, gradients and the running statistics after the step."""
+
+from __future__ import annotations
+
+import parity
+from parity import case, constant, normal, positive, values
+
+SHAPES = {
+    "2-D": (5, 3),
+    "3-D": (3, 2, 4),
+    "4-D": (2, 3, 3, 2),
+    "5-D": (2, 2, 2, 1, 3),
+    "one image": (1, 2, 3, 3),
+    "one channel": (4, 1, 2, 2),
+    "pairs": (2, 3),
+}
+
+
+def training(F, x, mean, var, weight=None, bias=None, **options):
+    """The output and what the running statistics, copied first, have become."""
+    mean, var = mean * 1, var * 1
+    return F.batch_norm(x, mean, var, weight, bias, training=True, **options), mean, var
+
+
+def evaluation(F, x, mean, var, weight=None, bias=None, **options):
+    return F.batch_norm(x, mean, var, weight, bias, **options)
+
+
+def batch_norm_cases():
+    for name, shape in SHAPES.items():
+        C = shape[1]
+        running, affine = (constant((C,)), constant(positive(C))), ((C,), (C,))
+        yield case(f"batch_norm training {name}", training, shape, *running, *affine)
+        yield case(f"batch_norm training {name}, not affine", training, shape, *running)
+        yield case(f"batch_norm evaluation {name}", evaluation, shape, *running, *affine)
+        yield case(f"batch_norm evaluation {name}, not affine", evaluation, shape, *running)
+        yield case(f"batch_norm without statistics {name}",
+                   lambda F, x, w, b: F.batch_norm(x, None, None, w, b, True), shape, *affine)  # fmt: skip
+    shape, running, affine = (3, 2, 2, 3), (constant((2,)), constant(positive(2))), ((2,), (2,))
+    for momentum in (0.0, 0.1, 0.5, 1.0):
+        yield case(f"batch_norm momentum={momentum}",
+                   lambda F, *t, m=momentum: training(F, *t, momentum=m), shape, *running, *affine)  # fmt: skip
+    for eps in (1e-12, 1e-3, 1.0):
+        yield case(f"batch_norm training eps={eps}",
+                   lambda F, *t, e=eps: training(F, *t, eps=e), shape, *running, *affine)  # fmt: skip
+        yield case(f"batch_norm evaluation eps={eps}",
+                   lambda F, *t, e=eps: evaluation(F, *t, eps=e), shape, *running, *affine)  # fmt: skip
+
+
+X, MEAN, VAR = (3, 2, 2, 3), constant((2,)), constant(positive(2))
+
+CASES = [
+    *batch_norm_cases(),
+    case("batch_norm by position",
+         lambda F, x, m, v, w, b: F.batch_norm(x, m, v, w, b, False, 0.3, 1e-2),
+         X, MEAN, VAR, (2,), (2,)),
+    case("batch_norm weight only", lambda F, x, w: F.batch_norm(x, None, None, w, training=True),
+         X, (2,)),
+    case("batch_norm bias only",
+         lambda F, x, b: F.batch_norm(x, None, None, bias=b, training=True), X, (2,)),
+    case("batch_norm evaluation, bias only", lambda F, x, m, v, b: F.batch_norm(x, m, v, bias=b),
+         X, MEAN, VAR, (2,)),
+    case("batch_norm constant input", training, constant(X), MEAN, VAR, (2,), (2,)),
+    case("batch_norm constant parameters", training, X, MEAN, VAR, constant((2,)), constant((2,))),
+    case("batch_norm of equal numbers", training, values([[2.0, 0.0], [2.0, 0.0], [2.0, 0.0]]),
+         MEAN, VAR, (2,), (2,)),
+    case("batch_norm of a large offset",
+         lambda F, x, w, b: F.batch_norm(x + 100, None, None, w, b, True), (6, 2, 2, 2), (2,), (2,)),
+    case("batch_norm no images, evaluation", evaluation, (0, 2, 3, 3), MEAN, VAR, (2,), (2,)),
+    case("batch_norm one value, evaluation", evaluation, (1, 2), MEAN, VAR, (2,), (2,)),
+    case("batch_norm float16", lambda F, x, w, b: F.batch_norm(x, None, None, w, b, True),
+         normal(4, 2, 3, dtype="float16"), normal(2, dtype="float16"), normal(2, dtype="float16")),
+    case("batch_norm twice",
+         lambda F, x, w, b: F.batch_norm(F.relu(F.batch_norm(x, None, None, w, b, True)),
+                                         None, None, w, b, True), X, (2,), (2,)),
+    case("conv2d, batch_norm, relu",
+         lambda F, x, k, w, b: F.relu(F.batch_norm(F.conv2d(x, k), None, None, w, b, True)),
+         (2, 2, 4, 4), (3, 2, 3, 3), (3,), (3,)),
+]  # fmt: skip
+
+
+@parity.every(CASES)
+def test_parity(case, way):
+    parity.check(case, way)
