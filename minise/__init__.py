@@ -1,6 +1,9 @@
 """minise: squeeze-and-excitation networks from scratch, in NumPy and CuPy, to look inside."""
 
-from . import backend, data, functional, nn
+from importlib import import_module
+from typing import Any
+
+from . import backend, functional, nn, optim
 from .autograd import Tensor, backward_steps, is_grad_enabled, no_grad
 from .backend import use
 from .backend.random import manual_seed
@@ -10,6 +13,8 @@ from .ops import cat, maximum, minimum, stack, where
 
 __version__ = "0.1.0"
 
+_ON_DEMAND = ("data", "inspect", "models")  # imported when first used: they take longer
+
 __all__ = [
     "GradcheckError",
     "Tensor",
@@ -17,7 +22,6 @@ __all__ = [
     "backend",
     "backward_steps",
     "cat",
-    "data",
     "full",
     "functional",
     "gradcheck",
@@ -29,6 +33,7 @@ __all__ = [
     "no_grad",
     "ones",
     "ones_like",
+    "optim",
     "rand",
     "randn",
     "stack",
@@ -38,3 +43,13 @@ __all__ = [
     "zeros",
     "zeros_like",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ON_DEMAND:
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module 'minise' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ON_DEMAND})

@@ -50,9 +50,8 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"minise {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add_summary(
-        commands.add_parser("summary", help="shapes, parameters, multiply-adds of a model")
-    )
+    add_demo(commands.add_parser("demo", help="step backward through an SE block"))
+    add_summary(commands.add_parser("summary", help="shapes, parameters, multiply-adds"))
     add_predict(commands.add_parser("predict", help="the five likeliest classes of images"))
     add_doctor(commands.add_parser("doctor", help="what is installed, works, or is missing"))
     return top
@@ -69,7 +68,7 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--variant", default="torch", help="torch or caffe")
 
 
-def build(options: argparse.Namespace) -> Any:
+def build(options: argparse.Namespace) -> Module:
     from . import models
 
     return models.create(
@@ -84,8 +83,7 @@ def build(options: argparse.Namespace) -> Any:
     )
 
 
-def add_demo(commands: Commands) -> None:
-    command = commands.add_parser("demo", help="step backward through an SE block")
+def add_demo(command: argparse.ArgumentParser) -> None:
     command.set_defaults(run=run_demo)
 
 
@@ -96,8 +94,7 @@ def run_demo(options: argparse.Namespace) -> int:
     return 0
 
 
-def add_summary(commands: Commands) -> None:
-    command = commands.add_parser("summary", help="shapes, parameters, multiply-adds of a model")
+def add_summary(command: argparse.ArgumentParser) -> None:
     command.add_argument("model", help="a name of minise.models.names()")
     command.add_argument("--size", type=int, help="side of the image; default: the model's own")
     add_model_options(command)
@@ -113,8 +110,7 @@ def run_summary(options: argparse.Namespace) -> int:
     return 0
 
 
-def add_predict(commands: Commands) -> None:
-    command = commands.add_parser("predict", help="the five likeliest classes of images")
+def add_predict(command: argparse.ArgumentParser) -> None:
     command.add_argument("weights", help="a safetensors file (.pth only where PyTorch is)")
     command.add_argument("images", nargs="+", metavar="IMAGE")
     command.add_argument("--model", help="needed for weights that minise did not write")
@@ -147,8 +143,7 @@ def show(predictor: Predictor, image: str) -> bool:
     return True
 
 
-def add_doctor(commands: Commands) -> None:
-    command = commands.add_parser("doctor", help="what is installed, works, or is missing")
+def add_doctor(command: argparse.ArgumentParser) -> None:
     command.set_defaults(run=run_doctor)
 
 

@@ -502,7 +502,7 @@ def _soft_cross_entropy(input, target, weight, reduction, label_smoothing, axis)
     losses = -(input.log_softmax(axis) * target * weights).sum(axis)
     if reduction == "none":
         return losses
-    return losses.sum() if reduction == "sum" else losses.sum() / max(losses.size, 1)
+    return losses.sum() if reduction == "sum" else losses.sum() / losses.size
 
 
 def check_reduction(name: str, reduction: str) -> None:

@@ -86,7 +86,8 @@ def probabilities(*shape: int, axis: int = 1) -> Input:
 def values(numbers: Any, dtype: str | None = None) -> Input:
     """Exactly these: kinks, ties, NaN, infinities; integers and booleans with their dtype."""
     array = numpy.array(numbers)
-    return Input(lambda stream: array, dtype or (None if array.dtype.kind == "f" else str(array.dtype)))
+    own = None if array.dtype.kind == "f" else array.dtype.name
+    return Input(lambda stream: array, dtype or own)
 
 
 def integers(low: int, high: int, *shape: int, dtype: str = "int64") -> Input:
@@ -280,7 +281,7 @@ def expected(case: Case, dtype: str) -> Outcome:
 
 
 def golden_arrays(cases: Iterable[Case]) -> dict[str, Array]:
-    """What PyTorch gives for all golden cases: "id|dtype|y0" an output, "id|dtype|d0" a gradient."""
+    """What PyTorch gives for all golden cases: outputs "id|dtype|y0", gradients "id|dtype|d0"."""
     arrays = {}
     for case in cases:
         for dtype in case.dtypes if case.golden else ():

@@ -1056,6 +1056,8 @@ ACCEPTED = [
     (lambda F, m, t, i: t(2, 1).squeeze(())),
     (lambda F, m, t, i: t(2, 0).amax(0)),
     (lambda F, m, t, i: t(2, 3)[m.tensor([0, -1])]),
+    (lambda F, m, t, i: t(2, 3)[..., m.tensor([-3, 2])]),
+    (lambda F, m, t, i: t(2, 3, 4)[t(2, 3) > 0, m.tensor([3])]),
     (lambda F, m, t, i: m.cat([t(2), i(2)])),
     (lambda F, m, t, i: m.stack([t(), t()])),
     (lambda F, m, t, i: (m.ones(2, requires_grad=True) * 2).detach()),
@@ -1107,6 +1109,27 @@ def test_labels(name, loss, labels, error, message):
 def test_labels_on_another_backend():
     with pytest.raises(RuntimeError, match="nll_loss: expected all operands on one backend"):
         functional.nll_loss(minise.ones(3, 4, backend="strict"), minise.tensor([0, 1, 2]))
+
+
+@pytest.mark.parametrize("name", ["numpy", "strict"])
+@pytest.mark.parametrize(
+    ("key", "axis", "got"),
+    [
+        (lambda i, mask: i([0, 2]), 0, 2),
+        (lambda i, mask: i([-3]), 0, -3),
+        (lambda i, mask: i(2), 0, 2),
+        (lambda i, mask: (slice(None), i([[0], [3]])), 1, 3),
+        (lambda i, mask: (..., i([4])), 2, 4),
+        (lambda i, mask: (None, ..., i([0]), i([4])), 2, 4),
+        (lambda i, mask: (mask, i([4])), 2, 4),
+        (lambda i, mask: (0, i([3]), True), 1, 3),
+    ],
+)
+def test_indices_out_of_range(name, key, axis, got):
+    x = minise.ones(2, 3, 4, backend=name)
+    parts = key(lambda values: minise.tensor(values, backend=name), x[..., 0] > 0)
+    with pytest.raises(IndexError, match=rf"^index: axis {axis} of shape .* got {got}$"):
+        x[parts]
 
 
 def test_operands_on_two_backends():

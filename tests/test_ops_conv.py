@@ -59,8 +59,8 @@ CASES = [
     case("conv2d padding wider than the input", conv(padding=4), (1, 1, 2, 2), (1, 1, 3, 3)),
     case("conv2d stride larger than the kernel", conv(stride=3), (1, 2, 7, 8), (2, 2, 2, 2)),
     case("conv2d stride leaves a rest", conv(stride=2), (1, 1, 6, 8), (1, 1, 3, 3)),
-    case("conv2d 1x1 stride 2", conv(stride=2), (2, 4, 5, 5), (3, 4, 1, 1)),
-    case("conv2d 1x1 padding 1", conv(padding=1), (2, 2, 3, 3), (3, 2, 1, 1), (3,)),
+    case("conv2d shortcut 1x1 stride 2", conv(stride=2), (2, 4, 5, 5), (3, 4, 1, 1)),
+    case("conv2d bordered 1x1", conv(padding=1), (2, 2, 3, 3), (3, 2, 1, 1), (3,)),
     case("conv2d stem", conv(stride=2, padding=3), (1, 3, 9, 9), (2, 3, 7, 7)),
     case("conv2d depthwise", conv(padding=1, groups=4), (2, 4, 5, 5), (4, 1, 3, 3), (4,)),
     case("conv2d depthwise stride 2", conv(padding=1, stride=2, groups=4), (2, 4, 5, 6),
@@ -75,7 +75,8 @@ CASES = [
     case("conv2d constant input", conv(), constant((2, 3, 5, 5)), (4, 3, 3, 3), (4,)),
     case("conv2d constant weight", conv(), (2, 3, 5, 5), constant((4, 3, 3, 3)), (4,)),
     case("conv2d constant bias", conv(), (2, 3, 5, 5), (4, 3, 3, 3), constant((4,))),
-    case("conv2d only the bias learns", conv(), constant((1, 2, 3, 3)), constant((2, 2, 2, 2)), (2,)),
+    case("conv2d only the bias learns", conv(), constant((1, 2, 3, 3)), constant((2, 2, 2, 2)),
+         (2,)),
     case("conv2d NaN and inf", conv(padding=1),
          values([[[[1.0, 2.0, NAN, 0.5, 1.5, 2.5], [1.0, INF, 2.0, 3.0, -1.0, 4.0]]]]),
          (1, 1, 3, 1), overflows=True),
@@ -85,7 +86,8 @@ CASES = [
          (1, 2, 5, 5), (2, 2, 3, 3)),
     case("conv2d of a transposed image", lambda F, x, w: F.conv2d(x.transpose(2, 3), w),
          (1, 2, 4, 6), (2, 2, 3, 2)),
-    case("conv2d of a part", lambda F, x, w: F.conv2d(x[:, 1:, ::2], w), (1, 3, 7, 4), (2, 2, 2, 2)),
+    case("conv2d of a part", lambda F, x, w: F.conv2d(x[:, 1:, ::2], w), (1, 3, 7, 4),
+         (2, 2, 2, 2)),
     case("conv2d of an expanded image", lambda F, x, w: F.conv2d(x.expand(2, 3, 4, 4), w),
          (1, 3, 1, 1), (2, 3, 3, 3)),
     case("SE block", lambda F, x, w1, w2: x * F.sigmoid(
@@ -114,7 +116,8 @@ def test_any_convolution(data):
         assume(n + 2 * pad >= d * (k - 1) + 1)
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": G}
     x, weight = (N, G * per_group, H, W), (G * out, per_group, R, S)
-    parity.check_live(case(f"conv2d {x} {weight} {options}", conv(**options), x, weight, (G * out,)))
+    name = f"conv2d {x} {weight} {options}"
+    parity.check_live(case(name, conv(**options), x, weight, (G * out,)))
 
 
 def both(value):

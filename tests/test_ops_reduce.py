@@ -14,13 +14,14 @@ TIES = [[1.0, 3.0, 3.0, 2.0], [0.0, 0.0, 0.0, 0.0], [-1.0, -2.0, -2.0, -1.0]]
 
 
 def along_axes(name, **options):
-    """The reduction of that name over some axes. In PyTorch dim=None stands for all of them."""
+    """The reduction of that name over some axes. PyTorch writes all axes as None or ()."""
 
     def ours(axis, keepdims):
         return lambda F, x: getattr(x, name)(axis=axis, keepdims=keepdims, **options)
 
     def theirs(axis, keepdims):
-        axis = axis if name != "amax" and name != "amin" or axis is not None else ()
+        if axis is None and name in ("amax", "amin"):
+            axis = ()
         return lambda F, x: getattr(F, name)(x, dim=axis, keepdim=keepdims, **options)
 
     return ours, theirs
@@ -116,11 +117,11 @@ def one_axis_cases():
         yield case(f"{name} no axes, axis=-1", ours(-1, True), (), theirs=theirs(-1, True))
         yield case(f"{name} no rows", last[0], (0, 3), theirs=last[1])
         yield case(f"{name} integers", last[0], integers(-2, 3, 3, 4), theirs=last[1])
-        for kind, given in {
+        for kind, x in {
             "": (2, 3, 2), " ties": values(TIES), " NaN": values([1.0, NAN, 2.0, NAN]),
             " no axes": (), " integers": integers(-5, 6, 2, 3),
         }.items():  # fmt: skip
-            yield case(f"x.{name}(){kind}", lambda F, x, n=name: getattr(x, n)(), given)
+            yield case(f"x.{name}(){kind}", lambda F, x, n=name: getattr(x, n)(), x)
 
 
 CASES = [
@@ -137,7 +138,7 @@ CASES = [
     case("normalise", lambda F, x: (x - x.mean(axis=0)) / x.var(axis=0, correction=0).sqrt(),
          (5, 3)),
     case("var of a large offset", lambda F, x: (x + 100.0).var(axis=0), (20, 2)),
-    case("a sum and its parts", lambda F, x: x / x.sum(axis=1, keepdims=True), parity.positive(3, 4)),
+    case("parts of a sum", lambda F, x: x / x.sum(axis=1, keepdims=True), parity.positive(3, 4)),
     case("sum of 10,000", lambda F, x: x.sum(), parity.positive(10_000), golden=False),
     case("SE squeeze", lambda F, x: x.mean(axis=(2, 3)), (2, 3, 4, 4)),
     case("SE squeeze by max", lambda F, x: x.amax(axis=(2, 3)), (2, 3, 4, 4)),

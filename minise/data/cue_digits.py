@@ -94,10 +94,8 @@ def draw(size: int, seed: int, train: bool, cue: str) -> dict[str, np.ndarray]:
     # Every place of every glyph is a window into one drawing of it, so no loop over pictures.
     windows = sliding_window_view(_glyphs(), (SIDE, SIDE), axis=(3, 4))
     down, right = windows.shape[3:5]
-    images = windows[
-        pick(len(SIZES)), pick(len(ANGLES)), digits, pick(down), pick(right)
-    ]                                                                           # (N, 3, 32, 32)
-    images = images.astype(np.int16)
+    places = pick(len(SIZES)), pick(len(ANGLES)), digits, pick(down), pick(right)
+    images = windows[places].astype(np.int16)  # (N, 3, 32, 32)
     if cue == "frame":
         colours = np.where(np.arange(3) == cues[:, None], 255, 0)               # (N, 3)
         images[:, :, _frame()] = colours[:, :, None]
@@ -125,7 +123,7 @@ def _glyphs() -> np.ndarray:
             upright = Image.new("L", (width, height))
             ImageDraw.Draw(upright).text((LEFT[1], TOP[1]), str(digit), fill=255, font=font)
             for j, angle in enumerate(ANGLES):
-                glyphs[i, j, digit] = upright.rotate(angle, Image.Resampling.BILINEAR)
+                glyphs[i, j, digit] = np.asarray(upright.rotate(angle, Image.Resampling.BILINEAR))
     return glyphs
 
 

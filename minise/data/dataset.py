@@ -30,19 +30,23 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int | slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(images, labels) at an integer, a slice or an array of indices."""
         return self.images[index], self.labels[index]
 
-    def take(self, count: int) -> "Dataset":
-        """The same data set with its first `count` pictures only (all of them if there are fewer)."""
-        if operator.index(count) < 1:
-            raise ValueError(f"{type(self).__name__}.take: count must be at least 1, got {count}")
+    def subset(self, index: slice | np.ndarray) -> "Dataset":
+        """The same data set with only the pictures at a slice or an array of indices."""
         part = copy.copy(self)
         for name in self.per_image:
-            setattr(part, name, getattr(self, name)[:count])
+            setattr(part, name, getattr(self, name)[index])
         return part
 
+    def take(self, count: int) -> "Dataset":
+        """The same data set with its first `count` pictures only; all if there are fewer."""
+        if operator.index(count) < 1:
+            raise ValueError(f"{type(self).__name__}.take: count must be at least 1, got {count}")
+        return self.subset(slice(count))
+
     def __repr__(self) -> str:
-        H, W = self.images.shape[2:]
-        return f"{type(self).__name__}({len(self)} pictures of {H} x {W}, {len(self.classes)} classes)"
+        name, (N, _, H, W) = type(self).__name__, self.images.shape
+        return f"{name}({N} pictures of {H} x {W}, {len(self.classes)} classes)"

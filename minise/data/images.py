@@ -52,7 +52,7 @@ def resize_crop(
     """Scales the shorter side to `resize` (default: `size`), then cuts the central square.
 
     Antialiased, as in torchvision's `Resize` and `CenterCrop` on Pillow images, but only the pixels
-    that stay are computed: a picture of 10 x 1,000,000 pixels costs no more than any other.
+    near the middle are looked at: a picture of 10 x 1,000,000 pixels costs no more than another.
 
     Args:
         image: uint8 (3, H, W).
@@ -78,18 +78,17 @@ def resize_crop(
             f"resize_crop: interpolation is {interpolation!r}, expected one of {sorted(FILTERS)}"
         )
 
-    H, W = image.shape[1:]
-    shorter = min(H, W)
-    height, width = resize * H // shorter, resize * W // shorter  # after scaling, before the cut
-    top, left = round((height - size) / 2), round((width - size) / 2)
-    box = (
-        left * W / width,
-        top * H / height,
-        (left + size) * W / width,
-        (top + size) * H / height,
+    shorter = min(image.shape[1:])
+    H, W = (min(n, 8 * shorter) for n in image.shape[1:])  # far more than the cut can show
+    y, x = (image.shape[1] - H) // 2, (image.shape[2] - W) // 2
+    picture = Image.fromarray(
+        np.ascontiguousarray(image[:, y : y + H, x : x + W].transpose(1, 2, 0))
     )
-    picture = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
-    square = picture.resize((size, size), FILTERS[interpolation], box=box)
+    height, width = resize * H // shorter, resize * W // shorter
+    top, left = round((height - size) / 2), round((width - size) / 2)
+    square = picture.resize((width, height), FILTERS[interpolation]).crop(
+        (left, top, left + size, top + size)
+    )
     return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))  # (3, size, size)
 
 

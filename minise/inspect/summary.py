@@ -75,6 +75,7 @@ def summary(model: Module, input_size: Sequence[int]) -> Summary:
 
     handles = [module.register_forward_hook(record) for module in model.modules()]
     training = {module: module.training for module in model.modules()}
+    gates = {module: module.gate for module in model.modules() if isinstance(module, SEBlock)}
     first = next(model.parameters(), None)
     try:
         model.eval()
@@ -87,6 +88,8 @@ def summary(model: Module, input_size: Sequence[int]) -> Summary:
             handle.remove()
         for module, mode in training.items():
             module.training = mode
+        for block, gate in gates.items():
+            block.gate = gate
     return Summary(
         name=type(model).__name__,
         input=image,

@@ -28,8 +28,8 @@ def save_weights(model: Module, path: str | os.PathLike[str]) -> None:
     Raises OSError where the file cannot be written.
     """
     path = Path(path)
-    state = {
-        key: numpy.ascontiguousarray(value.numpy()) for key, value in model.state_dict().items()
+    state = {  # not ascontiguousarray: it would make the counters, (), arrays of one element
+        key: numpy.asarray(value.numpy(), order="C") for key, value in model.state_dict().items()
     }
     metadata = {"format": "minise", "config": json.dumps(getattr(model, "config", None))}
     temporary = path.with_name(f".{uuid4().hex}.part")
@@ -109,7 +109,7 @@ def is_pickle(path: Path) -> bool:
     """
     with path.open("rb") as file:
         start = file.read(9)
-    return start.startswith((b"PK\x03\x04", b"\x80")) and not start.endswith(b"{")
+    return start.startswith((b"PK\x03\x04", b"\x80")) and start[8:] not in (b"", b"{")
 
 
 @contextmanager
@@ -138,10 +138,10 @@ def _read_pth(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds, pickle.UnpicklingError among them
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(
-            f"load_weights: {path} is refused by PyTorch's weights_only reader: {reason}"
-        ) from None
+        raise ValueError(  # its own words recommend to read the file without the restriction
+            f"load_weights: {path} is damaged or holds more than tensors; "
+            f"PyTorch's weights_only reader refuses it ({type(error).__name__})"
+        ) from error
     state = state.get("state_dict", state) if isinstance(state, Mapping) else state
     if not isinstance(state, Mapping) or not all(torch.is_tensor(v) for v in state.values()):
         raise ValueError(f"load_weights: {path} holds no mapping from names to tensors")
@@ -211,10 +211,9 @@ def check_types(arrays: Mapping[str, Any], model: Module) -> None:
 def class_mismatch(arrays: Mapping[str, Any], model: Module) -> str:
     """The commonest mistake in words, or "": a net of `models.create` for other classes."""
     classifier = list(model.state_dict())[-1]  # its bias, (classes,)
-    shape = numpy.shape(arrays.get(classifier))
-    if not hasattr(model, "config") or len(shape) != 1 or shape[0] == model.config["num_classes"]:
+    if not hasattr(model, "config") or classifier not in arrays:
         return ""
-    return (
-        f"the file is for {shape[0]} classes, the model for {model.config['num_classes']} "
-        f"(num_classes={shape[0]} makes one that fits): "
-    )
+    given, expected = arrays[classifier].size, model.config["num_classes"]
+    if given == expected:
+        return ""
+    return f"the file is for {given} classes (num_classes={given}), the model for {expected}; "

@@ -221,3 +221,28 @@ def index_part(part: Any, home: backend.Backend) -> Any:
             "index: expected integers, slices, None, ... or arrays of integers or booleans, "
             f"got {type(part).__name__}"
         ) from None
+
+
+def check_indices(shape: tuple[int, ...], parts: tuple[Any, ...]) -> None:
+    """IndexError for arrays of integers that reach beyond an axis: CuPy would wrap them round."""
+    if not any(hasattr(part, "dtype") for part in parts):
+        return
+    used = [axes_used(part) for part in parts]
+    axis = 0
+    for part, count in zip(parts, used):
+        if hasattr(part, "dtype") and part.dtype.kind != "b" and axis < len(shape):
+            n = shape[axis]
+            wrong = (part < -n) | (part >= n)
+            if bool(wrong.any()):
+                raise IndexError(
+                    f"index: axis {axis} of shape {shape} takes integers in [{-n}, {n - 1}], "
+                    f"got {int(part[wrong].reshape(-1)[0])}"
+                )
+        axis += len(shape) - sum(used) if part is Ellipsis else count
+
+
+def axes_used(part: Any) -> int:
+    """How many axes of a tensor one part of an index stands for."""
+    if part is None or part is Ellipsis or isinstance(part, bool):
+        return 0
+    return part.ndim if hasattr(part, "dtype") and part.dtype.kind == "b" else 1

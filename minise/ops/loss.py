@@ -29,6 +29,6 @@ class NLLLoss(Function):
         return self.coefficients.sum(axis=1) * self.xp.where(right, x, 0).sum(axis=1)  # (N, ...)
 
     def backward(self, grad):
-        # A mean over no label at all is NaN, and its gradient too, but not that of an ignored label.
+        # A mean over no label is NaN, and its gradient too, but not that of an ignored label.
         grad = self.xp.where(self.counted, grad, 0)
         return self.coefficients * grad[:, None], None, None

@@ -168,6 +168,8 @@ class AdaptiveAvgPool2d(AdaptivePool2d):
 
 
 class AdaptiveMaxPool2d(AdaptivePool2d):
+    """As in MaxPool2d, the first of equal values wins, and the last NaN over everything."""
+
     name = "adaptive_max_pool2d"
     formula = "y = max of the bin"
     derivative = "dx = dy at the maximum of the bin, else 0"
@@ -184,8 +186,10 @@ class AdaptiveMaxPool2d(AdaptivePool2d):
         for (i, j), h, w in self.bins(self.x.shape):
             bin_ = dx[:, :, h, w]  # a view: adding to it adds to dx
             N, C, height, width = bin_.shape
-            winner = self.x[:, :, h, w].reshape(N, C, -1).argmax(axis=2)[:, :, None]  # the first
+            values = self.x[:, :, h, w].reshape(N, C, height * width)
             places = self.xp.arange(height * width)
-            part = grad[:, :, i, j, None] * (places == winner)  # (N, C, height*width)
-            bin_ += part.reshape(N, C, height, width)
+            last_nan = self.xp.where(values != values, places, -1).max(axis=2)
+            winner = self.xp.where(last_nan >= 0, last_nan, values.argmax(axis=2))
+            part = grad[:, :, i, j, None] * (places == winner[:, :, None])  # (N, C, height*width)
+            bin_ += part.reshape(bin_.shape)
         return dx

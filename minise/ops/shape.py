@@ -73,7 +73,7 @@ class Index(Function):
             dx[self.key] = grad  # no element is picked twice
             return dx
         places = self.xp.arange(dx.size).reshape(self.shape)[self.key].reshape(-1)
-        order = self.xp.argsort(places)
+        order = self.xp.argsort(places, kind="stable")
         places, parts = places[order], grad.reshape(-1)[order]
         # Add up what goes to one place, two by two: in a fixed order, so on a GPU too the same
         # numbers come out every time.

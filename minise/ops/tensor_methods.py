@@ -22,6 +22,7 @@ from .arguments import (
     cast,
     check_extremes,
     check_floats,
+    check_indices,
     check_number,
     check_tensors,
     common_dtype,
@@ -285,6 +286,7 @@ class TensorMethods(Tensor):
         """Slices, integers, None, `...`, boolean masks, and arrays or tensors of integers."""
         home = backend.of(self.data)
         parts = tuple(index_part(k, home) for k in (key if isinstance(key, tuple) else (key,)))
+        check_indices(self.shape, parts)
         try:
             return shape.Index(parts if isinstance(key, tuple) else parts[0])(self)
         except (IndexError, TypeError, ValueError) as error:
