@@ -5,6 +5,7 @@ Multiply-adds are counted as `models.summary` does: convolutions, linear layers 
 paper's GFLOPs are such multiply-adds, of nets that stride in the first 1×1 (variant="caffe").
 """
 
+import fresh_weights
 import numpy
 import pytest
 
@@ -13,34 +14,14 @@ from minise import models, nn
 from minise.models.blocks import PreActBlock, ResidualBlock
 
 
-class Repeating:
-    """Stands in for NumPy's Generator: 1009 numbers, over and over. Drawing takes longest here."""
-
-    numbers = numpy.random.RandomState(0).uniform(-1, 1, 1009)
-
-    def uniform(self, low, high, shape):
-        return (low + high) / 2 + (high - low) / 2 * numpy.resize(self.numbers, shape)
-
-    def normal(self, mean, std, shape):
-        return self.uniform(mean - 1.7 * std, mean + 1.7 * std, shape)
-
-
 @pytest.fixture
 def cheap_weights(monkeypatch):
-    monkeypatch.setattr(minise.backend.random, "generator", Repeating)
+    fresh_weights.repeat(monkeypatch)
 
 
 @pytest.fixture
 def no_weights(monkeypatch):
-    """For tests that only count."""
-    monkeypatch.setattr(nn.init, "_fill", lambda tensor, values: tensor)
-    monkeypatch.setattr(minise.backend.random, "generator", NoNumbers)
-
-
-class NoNumbers:
-    def uniform(self, low, high, shape): ...
-
-    def normal(self, mean, std, shape): ...
+    fresh_weights.leave_out(monkeypatch)
 
 
 def parameters(net):
@@ -262,7 +243,7 @@ def test_every_network_is_built_counted_and_run(name, cheap_weights):
     ("name", "choices", "message"),
     [
         ("se_resnet5", {}, "unknown network 'se_resnet5'; did you mean se_resnet56, se_resnet50"),
-        ("resnext50", {}, "unknown network 'resnext50'; did you mean .*resnext50_32x4d"),
+        ("resnext50_32x4", {}, "did you mean .*resnext50_32x4d"),
         ("SE_ResNet50", {}, "unknown network"),
         ("se_senet154", {}, "unknown network 'se_senet154'; did you mean senet154"),
         ("", {}, "unknown network ''; see minise.models.names()"),
@@ -365,8 +346,11 @@ def test_without_zero_init_residual_no_gamma_is_zero():
 # --- summary --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["se_resnet20", "se_preact_resnet164", "se_resnet50", "se_vgg16_bn",
-                                  "se_mobilenet", "se_bn_inception", "wrn_16_8"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    ["se_resnet20", "se_preact_resnet164", "se_resnet50", "se_vgg16_bn", "se_mobilenet",
+     "se_bn_inception", "wrn_16_8"],
+)  # fmt: skip
 def test_totals_are_the_sums_of_the_lines(name, no_weights):
     net = models.create(name, num_classes=7)
     counted = models.summary(net, (3, 64, 64))

@@ -137,8 +137,8 @@ def _frame() -> np.ndarray:
 def _load(path: Path, size: int) -> dict[str, np.ndarray] | None:
     """The stored pictures, or None where there are none or the file is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ("images", "labels", "cues")}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in ("images", "labels", "cues")}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
     return arrays if arrays["images"].shape == (size, 3, SIDE, SIDE) else None

@@ -92,7 +92,9 @@ def md5_of(path: str | os.PathLike) -> str:
     return digest.hexdigest()
 
 
-def extract(archive: str | os.PathLike, folder: str | os.PathLike, sizes: Mapping[str, int]) -> None:
+def extract(
+    archive: str | os.PathLike, folder: str | os.PathLike, sizes: Mapping[str, int]
+) -> None:
     """Takes the named members, and nothing else, out of a .tar.gz.
 
     An archive decides neither where nor how much is written: only the members that `sizes` names

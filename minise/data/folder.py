@@ -59,7 +59,9 @@ class ImageFolder(Dataset):
         self.skipped: list[str] = []
         for stray in strays:
             self._leave_out(f"{stray}: lies outside of the class folders", on_error)
-        images, labels, paths = [], [], []
+        images: list[np.ndarray] = []
+        labels: list[int] = []
+        paths: list[str] = []
         for folder in folders:
             before = len(images)
             for path in _files(folder):

@@ -1,8 +1,8 @@
 """Augmentation of whole batches at once.
 
 Every transform is called with images (N, C, H, W), uint8 (0 to 255) or float32 (0 to 1), and a
-`numpy.random.RandomState`, whose stream NumPy has frozen, so the same seed gives the same batch with
-any version. It returns a new array and leaves its input alone.
+`numpy.random.RandomState`, whose stream NumPy has frozen, so the same seed gives the same batch
+with any version. It returns a new array and leaves its input alone.
 """
 
 from collections.abc import Callable, Sequence

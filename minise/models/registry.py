@@ -10,7 +10,7 @@ from ..nn import Module
 from .inception import BNInception
 from .mobilenet import MobileNet
 from .options import Options
-from .resnet import CIFAR_NETS, IMAGENET_NETS, SENet154
+from .resnet import CIFAR_NETS, IMAGENET_NETS
 from .vgg import VGG16
 
 Builder = Callable[[Options], Any]
@@ -21,11 +21,12 @@ _OTHER: dict[str, Builder] = {
     "vgg16_bn": VGG16,
     "mobilenet": MobileNet,
 }
+_BUILDERS = {**_RESIDUAL, **_OTHER}
 
 
 def names() -> list[str]:
     """Every network that `create` knows; `se_` before a name adds SE, senet154 always has it."""
-    plain = [*_RESIDUAL, *_OTHER]
+    plain = [name for name in _BUILDERS if name != "senet154"]
     return [*plain, *(f"se_{name}" for name in plain), "senet154"]
 
 
@@ -60,13 +61,14 @@ def create(
     The net knows `config` (these arguments) and `image_size` (32 or 224, what it is made for).
     Raises ValueError for an unknown name (with the nearest ones) or a choice the net lacks.
     """
-    base = name.removeprefix("se_")
-    builders = {**_RESIDUAL, **_OTHER}
     if name not in names():
-        close = difflib.get_close_matches(name, names(), n=3, cutoff=0.4)
+        close = difflib.get_close_matches(str(name), names(), n=3, cutoff=0.4)
         hint = f"did you mean {', '.join(close)}?" if close else "see minise.models.names()"
         raise ValueError(f"create: unknown network {name!r}; {hint}")
-    if name != "senet154" and base not in _RESIDUAL and placement != "standard":
+    base = name.removeprefix("se_")
+    if isinstance(stages, int):
+        raise ValueError(f"create: stages must be a tuple of numbers, got {stages}")
+    if base not in _RESIDUAL and placement != "standard":
         raise ValueError(f"create: {name} has no residual blocks, so only placement 'standard'")
     choices: dict[str, Any] = {
         "num_classes": (10 if base in CIFAR_NETS else 1000) if num_classes is None else num_classes,
@@ -76,7 +78,7 @@ def create(
         "se_width": se_width,
     }  # fmt: skip
     has_se = name != base or name == "senet154"
-    net = (SENet154 if name == "senet154" else builders[base])(Options(se=has_se, **choices))
+    net = _BUILDERS[base](Options(se=has_se, **choices))
     for stage in stages or ():
         if stage not in net.se_stages:
             raise ValueError(f"create: {name} has SE in stages {net.se_stages}, not in {stage}")

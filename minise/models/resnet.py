@@ -167,7 +167,7 @@ class SENet154(ResNet):
         return self.fc(self.dropout(x))
 
 
-# name -> what builds it; `se_` + name builds it with SE
+# name -> what builds it; `se_` + name builds it with SE (senet154 has it always)
 CIFAR_NETS = {
     "resnet20": lambda options: CifarResNet(BasicBlock, 3, options),
     "resnet32": lambda options: CifarResNet(BasicBlock, 5, options),
@@ -187,4 +187,5 @@ IMAGENET_NETS = {
     "resnet152": lambda options: ResNet(Bottleneck, (3, 8, 36, 3), options),
     "resnext50_32x4d": lambda options: ResNet(ResNeXtBottleneck, (3, 4, 6, 3), options),
     "resnext101_32x4d": lambda options: ResNet(ResNeXtBottleneck, (3, 4, 23, 3), options),
+    "senet154": SENet154,
 }

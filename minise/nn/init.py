@@ -11,6 +11,7 @@ the variance of what passes through; the gain makes up for what the nonlinearity
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from .. import backend
@@ -32,12 +33,12 @@ def ones_(tensor: Tensor) -> Tensor:
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
-    """Uniform in [a, b)."""
-    return _fill(tensor, backend.random.generator().uniform(a, b, tensor.shape))
+    """Uniform between a and b."""
+    return _fill(tensor, backend.random.generator().random, b - a, a)
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
-    return _fill(tensor, backend.random.generator().normal(mean, std, tensor.shape))
+    return _fill(tensor, backend.random.generator().standard_normal, std, mean)
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
@@ -128,6 +129,9 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
     return gain / math.sqrt(fan) if fan else 0.0  # a fan of 0: there is nothing to fill
 
 
-def _fill(tensor: Tensor, values: Any) -> Tensor:
+def _fill(tensor: Tensor, draw: Callable[..., Any], scale: float, shift: float) -> Tensor:
+    """scale · random numbers + shift, drawn in the precision of `tensor`: float32 is faster."""
+    values = draw(tensor.shape, dtype="float32" if tensor.dtype == "float32" else "float64")
+    values = values * scale + shift
     tensor.data[...] = backend.of(tensor.data).as_array(values, dtype=tensor.dtype)
     return tensor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import functional as F
 from ..autograd import Tensor
+from ..ops.arguments import whole
 from .layers import Linear
 from .module import Module
 
@@ -41,7 +42,8 @@ class SEBlock(Module):
     gate       "sigmoid", "tanh", "relu" or "hardsigmoid"
 
     After a forward, `gate` holds the last gates (N, C, 1, 1), for looking at.
-    Raises ValueError for a ratio that leaves no hidden unit and for unknown names.
+    Raises ValueError for a ratio that leaves no hidden unit and for unknown names, TypeError for
+    numbers that are no integers.
     """
 
     gate: Tensor | None
@@ -57,6 +59,8 @@ class SEBlock(Module):
         gate: str = "sigmoid",
     ) -> None:
         super().__init__()
+        channels = whole("SEBlock", "channels", channels)
+        reduction = whole("SEBlock", "reduction", reduction)
         if hidden is None:
             if not 1 <= reduction <= channels:
                 raise ValueError(
