@@ -34,7 +34,7 @@ def test_formats(tmp_path, colours, name, tolerance):
     assert image.flags["WRITEABLE"]
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "I", "F", "I;16"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I", "F", "I;16"])
 def test_modes(tmp_path, colours, mode):
     picture = as_picture(colours)
     if mode == "I;16":
@@ -50,14 +50,17 @@ def test_modes(tmp_path, colours, mode):
         assert saved.mode == mode
     image = read_image(path)
     assert (image.shape, image.dtype) == ((3, 20, 30), np.uint8)
-    if mode in ("RGBA", "CMYK", "YCbCr"):
+    if mode in ("RGBA", "CMYK"):
         assert np.abs(image.astype(int) - colours).max() <= 3
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.pgm"])
 def test_sixteen_bits_are_scaled_not_clipped(tmp_path, name):
     grey = np.array([[0, 257, 32896, 65535]], dtype=np.uint16)
-    Image.fromarray(grey).save(tmp_path / name)
+    if name.endswith("pgm"):
+        (tmp_path / name).write_bytes(b"P5 4 1 65535\n" + grey.astype(">u2").tobytes())
+    else:
+        Image.fromarray(grey).save(tmp_path / name)
     assert read_image(tmp_path / name)[0].tolist() == [[0, 1, 128, 255]]
 
 

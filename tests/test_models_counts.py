@@ -423,7 +423,7 @@ def test_bad_input_sizes(size):
 
 def test_the_printed_table():
     lines = str(models.summary(models.create("se_resnet20"), (3, 32, 32))).splitlines()
-    assert lines[0] == "CifarResNet, input 3 × 32 × 32"
+    assert lines[0] == "se_resnet20, input 3 × 32 × 32"
     assert lines[1].split() == ["layer", "kind", "output", "parameters", "multiply-adds"]
     table = {line.split()[0]: line.split()[1:] for line in lines[2:]}
     assert table["conv1"] == ["Conv2d", "16", "×", "32", "×", "32", "432", "442,368"]

@@ -467,3 +467,15 @@ def test_torch_files_that_hold_something_else(small, tmp_path):
     torch.save({"a": torch.ones(100)}, buffer)
     (tmp_path / "cut").write_bytes(buffer.getvalue()[:300])
     assert "weights_only reader refuses it" in refused(ValueError, tmp_path / "cut", small)
+
+
+@pytest.mark.parametrize(
+    "choice", [{"variant": "caffe"}, {"placement": "post"}, {"squeeze": "max"}, {"gate": "tanh"}]
+)
+def test_a_net_of_the_same_shapes_that_computes_otherwise_is_refused(tmp_path, choice):
+    path = tmp_path / "net.safetensors"
+    models.save_weights(models.create("se_resnet20"), path)
+    name, value = next(iter(choice.items()))
+    with pytest.raises(ValueError, match=f"is for {name}=.*model has {name}={value!r}"):
+        models.load_weights(models.create("se_resnet20", **choice), path)
+    models.load_weights(models.create("se_resnet20"), path)

@@ -91,7 +91,7 @@ def summary(model: Module, input_size: Sequence[int]) -> Summary:
         for block, gate in gates.items():
             block.gate = gate
     return Summary(
-        name=type(model).__name__,
+        name=getattr(model, "config", {}).get("name", type(model).__name__),
         input=image,
         layers=layers,
         params=sum(parameter.size for parameter in model.parameters()),

@@ -59,13 +59,16 @@ def load_weights(
     tensors (weights_only). Names and shapes are translated, then all of them must fit.
 
     Raises OSError for a file that cannot be opened, ValueError for one that is damaged or of
-    another kind or for a model that is not of the weights' `variant`, RuntimeError naming every
+    another kind or for a model built with another `variant`, `placement`, `squeeze` or `gate`
+    (which have the same shapes and compute something else), RuntimeError naming every
     missing, unexpected or misshapen key; the model is unchanged then.
     """
     if source not in SOURCES:
         raise ValueError(f"load_weights: source must be one of {SOURCES}, got {source!r}")
     arrays = read_arrays(path)
-    if source != "minise":
+    if source == "minise":
+        check_choices(read_config(path), model, path)
+    else:
         arrays = translate(arrays, model)
     arrays = with_counters(arrays, model)
     check_types(arrays, model)
@@ -75,6 +78,18 @@ def load_weights(
         reason = class_mismatch(arrays, model) + str(error)
         raise RuntimeError(f"load_weights: {path}: {reason}") from None
     return model
+
+
+def check_choices(noted: Any, model: Module, path: Any) -> None:
+    """ValueError if the file belongs to a net that has the same shapes and computes otherwise."""
+    own = getattr(model, "config", {})
+    for choice in ("variant", "placement", "squeeze", "gate"):
+        theirs = noted.get(choice) if isinstance(noted, dict) else None
+        if theirs is not None and own.get(choice, theirs) != theirs:
+            raise ValueError(
+                f"load_weights: {path} is for {choice}={theirs!r}, "
+                f"the model has {choice}={own[choice]!r}"
+            )
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, Any]:
