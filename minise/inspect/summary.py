@@ -9,7 +9,7 @@ from typing import Any
 import numpy
 
 from ..autograd import Tensor, no_grad
-from ..nn import Conv2d, Linear, Module, SEBlock
+from ..nn import Conv2d, Identity, Linear, Module, SEBlock
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def summary(model: Module, input_size: Sequence[int]) -> Summary:
         params = sum(parameter.size for parameter in module.parameters(recurse=False))
         macs = multiply_adds(module, output)
         leaf = next(module.children(), None) is None
-        if leaf or params or macs:
+        if params or macs or (leaf and not isinstance(module, Identity)):
             kind = type(module).__name__
             layers.append(Layer(paths[id(module)], kind, output.shape[1:], params, macs))
 
