@@ -1,0 +1,111 @@
+"""Pictures by matplotlib, for files and for pages, without touching its global state.
+
+A page has a light and a dark look, so the colours of a picture inside it are CSS variables.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# What a page calls each colour, and what it is in a file, on white.
+COLOURS = {
+    "ink": "#1f2329",
+    "faint": "#8b939e",
+    "se": "#1266d6",
+    "plain": "#c2570c",
+    "bad": "#d11f3f",
+    "red": "#d6202e",
+    "green": "#1a8a3c",
+    "blue": "#2358e8",
+}
+
+STYLE = {
+    "axes.edgecolor": COLOURS["faint"],
+    "axes.labelcolor": COLOURS["ink"],
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": "medium",
+    "font.size": 9,
+    "legend.frameon": False,
+    "svg.fonttype": "none",  # text stays text: small, selectable, read aloud
+    "svg.hashsalt": "minise",  # the same picture gives the same file
+    "text.color": COLOURS["ink"],
+    "xtick.color": COLOURS["faint"],
+    "xtick.labelcolor": COLOURS["ink"],
+    "ytick.color": COLOURS["faint"],
+    "ytick.labelcolor": COLOURS["ink"],
+}
+ENDINGS = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """matplotlib's own defaults and ours, whatever the user has set, and only in this `with`."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
+
+
+def new(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, Any]:
+    """An empty picture, sizes in inches, and its plots: an array (rows, columns) of Axes."""
+    from matplotlib.figure import Figure  # not pyplot, which would keep every picture and a window
+
+    with style():
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def render(figure: Figure, ending: str) -> bytes:
+    """The picture as a file of that kind: ".png", ".svg" or ".pdf"; no date, so it never differs.
+
+    Raises ValueError for another ending.
+    """
+    if ending not in ENDINGS:
+        raise ValueError(f"a picture's name must end in {', '.join(ENDINGS)}, got {ending!r}")
+    file = io.BytesIO()
+    with style():
+        figure.savefig(file, format=ending[1:], dpi=150, metadata=ENDINGS[ending])
+    return file.getvalue()
+
+
+def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write the picture to `path`, in the format that its ending names.
+
+    Raises ValueError for an unknown ending, OSError where the file cannot be written.
+    """
+    files.write(path, render(figure, Path(path).suffix.lower()))
+
+
+def inline(figure: Figure, name: str, alt: str) -> str:
+    """The picture as an <svg> element to put into a page.
+
+    name  unique on the page: ids in the picture start with it
+    alt   what the picture shows, for those who cannot see it
+    """
+    with style():
+        figure.patch.set_alpha(0)  # the page's own background
+        for axes in figure.axes:
+            axes.patch.set_alpha(0)
+    root = ElementTree.fromstring(render(figure, ".svg"))
+    referenced = set(re.findall(r"#([\w-]+)", ElementTree.tostring(root, "unicode")))
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        for key in [*element.attrib]:
+            value = element.attrib.pop(key)
+            key = key.rpartition("}")[2]  # noqa: PLW2901
+"""
+"""
