@@ -2,5 +2,6 @@
 
 from .config import Config
 from .evaluate import Evaluation, evaluate
+from .loop import DivergedError, start, train
 
-__all__ = ["Config", "Evaluation", "evaluate"]
+__all__ = ["Config", "DivergedError", "Evaluation", "evaluate", "start", "train"]
