@@ -19,10 +19,11 @@ from ..nn import Module
 SOURCES = ("minise", "timm", "cadene")
 
 
-def save_weights(model: Module, path: str | os.PathLike[str]) -> None:
+def save_weights(model: Module, path: str | os.PathLike[str], **notes: Any) -> None:
     """Write the model's parameters and buffers to `path` (safetensors).
 
-    How `models.create` built it goes along as metadata, so that `minise predict` can rebuild it.
+    How `models.create` built it goes along as metadata, so that `minise predict` can rebuild it;
+    `notes` do too, each as JSON under its own name.
     The file appears under its name only when it is complete; until then an older one stays.
 
     Raises OSError where the file cannot be written.
@@ -31,7 +32,8 @@ def save_weights(model: Module, path: str | os.PathLike[str]) -> None:
     state = {  # not ascontiguousarray: it would make the counters, (), arrays of one element
         key: numpy.asarray(value.numpy(), order="C") for key, value in model.state_dict().items()
     }
-    metadata = {"format": "minise", "config": json.dumps(getattr(model, "config", None))}
+    notes = {"config": getattr(model, "config", None), **notes}
+    metadata = {"format": "minise", **{name: json.dumps(note) for name, note in notes.items()}}
     temporary = path.with_name(f".{uuid4().hex}.part")
     temporary.touch(exist_ok=False)
     mode = temporary.stat().st_mode  # what the umask leaves; safetensors would allow the owner only
