@@ -5,17 +5,19 @@ A page has a light and a dark look, so the colours of a picture inside it are CS
 
 from __future__ import annotations
 
+import html
 import io
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
+
+from .. import files
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # What a page calls each colour, and what it is in a file, on white.
@@ -40,6 +42,7 @@ STYLE = {
     "legend.frameon": False,
     "svg.fonttype": "none",  # text stays text: small, selectable, read aloud
     "svg.hashsalt": "minise",  # the same picture gives the same file
+    "text.parse_math": False,  # a class may be called "$"
     "text.color": COLOURS["ink"],
     "xtick.color": COLOURS["faint"],
     "xtick.labelcolor": COLOURS["ink"],
@@ -69,16 +72,19 @@ def new(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[F
         return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def render(figure: Figure, ending: str) -> bytes:
-    """The picture as a file of that kind: ".png", ".svg" or ".pdf"; no date, so it never differs.
+def render(figure: Figure, ending: str, transparent: bool = False) -> bytes:
+    """The picture as a file of the kind ".png", ".svg" or ".pdf"; undated, so it never differs.
 
     Raises ValueError for another ending.
     """
     if ending not in ENDINGS:
         raise ValueError(f"a picture's name must end in {', '.join(ENDINGS)}, got {ending!r}")
     file = io.BytesIO()
-    with style():
-        figure.savefig(file, format=ending[1:], dpi=150, metadata=ENDINGS[ending])
+    with style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a page's fonts may well have it
+        figure.savefig(
+            file, format=ending[1:], dpi=150, metadata=ENDINGS[ending], transparent=transparent
+        )
     return file.getvalue()
 
 
@@ -91,21 +97,19 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 
 def inline(figure: Figure, name: str, alt: str) -> str:
-    """The picture as an <svg> element to put into a page.
+    """The picture as an <svg> element to put into a page, in the colours of the page.
 
     name  unique on the page: ids in the picture start with it
-    alt   what the picture shows, for those who cannot see it
+    alt   says what the picture shows to those who cannot see it
     """
-    with style():
-        figure.patch.set_alpha(0)  # the page's own background
-        for axes in figure.axes:
-            axes.patch.set_alpha(0)
-    root = ElementTree.fromstring(render(figure, ".svg"))
-    referenced = set(re.findall(r"#([\w-]+)", ElementTree.tostring(root, "unicode")))
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-        for key in [*element.attrib]:
-            value = element.attrib.pop(key)
-            key = key.rpartition("}")[2]  # noqa: PLW2901
-"""
-"""
+    svg = render(figure, ".svg", transparent=True).decode()
+    box = re.search(r'viewBox="[^"]*"', svg)
+    body = svg[svg.index("</metadata>") + len("</metadata>") :]
+    body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)  # it would rule the whole page
+    body = re.sub(r"font-family: [^;]*; ", "", body)                # the page's font instead
+    used = set(re.findall(r"[(\"]#(\w+)", body))
+    body = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else "", body)
+    body = re.sub(r'( id="|[("]#)', rf"\1{name}-", body).replace("xlink:href", "href")
+    for colour, value in COLOURS.items():
+        body = body.replace(value, f"var(--{colour})")
+    return f'<svg role="img" aria-label="{html.escape(alt)}" {box[0] if box else ""}>{body}'

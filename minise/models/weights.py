@@ -103,20 +103,29 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, Any]:
         return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
 
 
-def read_config(path: str | os.PathLike[str]) -> Any:
-    """What `save_weights` noted of `models.create`'s arguments, or None. Raises as `read_arrays`.
+def read_notes(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What `save_weights` noted beside the weights, by name; {} for other files.
 
-    Anybody can write such a note, so it may be any JSON value.
+    Raises as `read_arrays`. Anybody can write such notes, so each may be any JSON value; those
+    that are not JSON are left out.
     """
     path = Path(path)
     if is_pickle(path):
-        return None
+        return {}
     with _open_safetensors(path) as file:
-        note = (file.metadata() or {}).get("config", "null")
-    try:
-        return json.loads(note)
-    except ValueError:
-        return None
+        metadata = file.metadata() or {}
+    notes = {}
+    for name, note in metadata.items():
+        try:
+            notes[name] = json.loads(note)
+        except ValueError:
+            continue
+    return notes
+
+
+def read_config(path: str | os.PathLike[str]) -> Any:
+    """What `save_weights` noted of `models.create`'s arguments, or None. Raises as `read_notes`."""
+    return read_notes(path).get("config")
 
 
 def is_pickle(path: Path) -> bool:
