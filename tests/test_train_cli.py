@@ -5,7 +5,7 @@ import tiny_run
 
 from minise import cli
 from minise.data import CIFAR10
-from minise.train import Config
+from minise.train import Config, demo
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_every_setting_has_an_option(monkeypatch):
             values = value if isinstance(value, tuple) else (value,)
             words += [f"--{name.replace('_', '-')}", *map(str, values)]
     seen = []
-    monkeypatch.setattr("minise.train.loop.train", lambda config, out: seen.append((config, out)))
+    monkeypatch.setattr("minise.train.launch.train", lambda config, out: seen.append((config, out)))
     assert cli.main(["train", "--out", "there", *words]) == 0
     assert seen == [(Config(**given), "there")]
     assert given.keys() == vars(Config()).keys()
@@ -151,7 +151,7 @@ def test_every_setting_has_an_option(monkeypatch):
 
 def test_the_default_folder(monkeypatch):
     seen = []
-    monkeypatch.setattr("minise.train.loop.train", lambda config, out: seen.append(str(out)))
+    monkeypatch.setattr("minise.train.launch.train", lambda config, out: seen.append(str(out)))
     cli.main(["train", "--data", "some/pictures"])
     assert seen[0].startswith("runs/se_resnet20-pictures-2")
 
@@ -178,3 +178,22 @@ def test_eval_of_what_is_no_run(refuse, pictures, tmp_path, finished):
     assert "no intact safetensors file" in refuse("eval", ".", "--weights", "last")
     line = refuse("eval", ".", "--weights", "first")
     assert "weights: expected best or last, got 'first'" in line
+
+
+# demo
+
+
+def test_demo(capsys, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "SETTINGS", {**demo.SETTINGS, "data": str(pictures), "epochs": 1})
+    assert cli.main(["demo", "--out", str(tmp_path / "run")]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.startswith("Each picture shows three digits")
+    assert "se_resnet8: test accuracy" in out
+    assert tiny_run.metrics(tmp_path / "run")
+    assert tiny_run.metrics(tmp_path / "run" / "plain")
+
+
+def test_the_settings_of_the_demo():
+    config = Config(**demo.SETTINGS)
+    assert (config.data, config.compare, config.augment) == ("cue-digits", True, False)
