@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"minise {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add_demo(commands.add_parser("demo", help="step backward through an SE block"))
+    add_demo(commands.add_parser("demo", help="train with and without SE, a few minutes"))
     add_train(commands.add_parser("train", help="train a network on pictures"))
     add_eval(commands.add_parser("eval", help="loss and accuracy of a trained network"))
     add_summary(commands.add_parser("summary", help="shapes, parameters, multiply-adds"))
@@ -86,13 +86,14 @@ def build(options: argparse.Namespace) -> Module:
 
 
 def add_demo(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--out", metavar="DIR", help="a new folder, default runs/MODEL-DATA-TIME")
     command.set_defaults(run=run_demo)
 
 
 def run_demo(options: argparse.Namespace) -> int:
-    from .inspect.walk import walk
+    from .train.demo import demo
 
-    print(walk())
+    demo(options.out)
     return 0
 
 

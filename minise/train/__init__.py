@@ -2,6 +2,7 @@
 
 from .config import Config
 from .evaluate import Evaluation, evaluate
-from .loop import DivergedError, start, train
+from .loop import DivergedError, train
+from .launch import start
 
 __all__ = ["Config", "DivergedError", "Evaluation", "evaluate", "start", "train"]

@@ -89,20 +89,6 @@ def train(
     return out
 
 
-def start(settings: dict[str, Any], out: str | None = None, resume: str | None = None) -> Path:
-    """Begin a run with these settings, into `out` or a new folder, or go on with run `resume`."""
-    if resume is not None:
-        return train(replace(Config.load(resume), **settings), resume, resume=True)
-    config = Config(**settings)
-    return train(config, default_folder(config) if out is None else out)
-
-
-def default_folder(config: Config) -> Path:
-    """runs/MODEL-DATA-DATE-TIME, in the current folder."""
-    now = time.strftime("%Y%m%d-%H%M%S")
-    return Path("runs", f"{config.model}-{Path(config.data).name}-{now}")
-
-
 def check_same(old: Config, new: Config) -> None:
     """ValueError, naming the setting, unless `new` continues a run that was started with `old`."""
     before, now = asdict(old), asdict(new)
