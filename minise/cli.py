@@ -58,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     add_eval(commands.add_parser("eval", help="loss and accuracy of a trained network"))
     add_summary(commands.add_parser("summary", help="shapes, parameters, multiply-adds"))
     add_predict(commands.add_parser("predict", help="the five likeliest classes of images"))
+    add_gates(commands.add_parser("gates", help="draw what the gates of a trained network do"))
     add_doctor(commands.add_parser("doctor", help="what is installed, works, or is missing"))
     return top
 
@@ -134,19 +135,30 @@ def run_train(options: argparse.Namespace) -> int:
     return 0
 
 
+CHANGES = ("data_dir", "backend")  # settings of a run that may be others when it is looked at
+
+
+def add_changes(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--weights", default="best", help="best (default) or last")
+    command.add_argument("--data-dir", metavar="DIR", default=argparse.SUPPRESS,
+        help="where the pictures are now")  # fmt: skip
+    command.add_argument("--backend", default=argparse.SUPPRESS, help="numpy or cupy")
+
+
+def changes(options: argparse.Namespace) -> dict[str, str]:
+    return {name: value for name, value in vars(options).items() if name in CHANGES}
+
+
 def add_eval(command: argparse.ArgumentParser) -> None:
     command.add_argument("folder", metavar="DIR", help="a run folder")
-    command.add_argument("--weights", default="best", help="best (default) or last")
-    for name in ("data_dir", "backend"):  # what may have changed since
-        command.add_argument(f"--{name.replace('_', '-')}", default=argparse.SUPPRESS)
+    add_changes(command)
     command.set_defaults(run=run_eval)
 
 
 def run_eval(options: argparse.Namespace) -> int:
     from .train import run_folder
 
-    changes = {k: v for k, v in vars(options).items() if k in ("data_dir", "backend")}
-    result = run_folder.evaluate_run(options.folder, options.weights, **changes)
+    result = run_folder.evaluate_run(options.folder, options.weights, **changes(options))
     print(f"test loss {result.loss:.4f}, accuracy {result.accuracy:.2%}, "
           f"{len(result.labels):,} pictures")  # fmt: skip
     return 0
@@ -170,7 +182,8 @@ def run_summary(options: argparse.Namespace) -> int:
 
 
 def add_predict(command: argparse.ArgumentParser) -> None:
-    command.add_argument("weights", help="a safetensors file (.pth only where PyTorch is)")
+    command.add_argument("weights", metavar="DIR|WEIGHTS",
+        help="a run folder, or a safetensors file (.pth only where PyTorch is)")  # fmt: skip
     command.add_argument("images", nargs="+", metavar="IMAGE")
     command.add_argument("--model", help="needed for weights that minise did not write")
     command.add_argument("--source", default="minise", help="minise, timm or cadene")
@@ -183,10 +196,12 @@ def add_predict(command: argparse.ArgumentParser) -> None:
 
 def run_predict(options: argparse.Namespace) -> int:
     from .models.predict import Predictor
+    from .train import run_folder
 
+    path = run_folder.weights_file(options.weights)
     net = build(options) if options.model else None
     predictor = Predictor(
-        options.weights, net, source=options.source, labels=options.labels, backend=options.backend
+        path, net, source=options.source, labels=options.labels, backend=options.backend
     )
     answers = [show(predictor, image) for image in options.images]
     return 0 if all(answers) else 2
@@ -201,6 +216,21 @@ def show(predictor: Predictor, image: str) -> bool:
         return False
     print(f"{image}\n{table}")
     return True
+
+
+def add_gates(command: argparse.ArgumentParser) -> None:
+    command.add_argument("folder", metavar="DIR", help="a run folder")
+    command.add_argument("-o", "--out", required=True, metavar="FILE", help="a png, svg or pdf")
+    add_changes(command)
+    command.set_defaults(run=run_gates)
+
+
+def run_gates(options: argparse.Namespace) -> int:
+    from .train import gates
+
+    gates.draw(options.folder, options.out, options.weights, **changes(options))
+    print(options.out)
+    return 0
 
 
 def add_doctor(command: argparse.ArgumentParser) -> None:

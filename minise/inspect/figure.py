@@ -1,6 +1,6 @@
 """Pictures by matplotlib, for files and for pages, without touching its global state.
 
-A page has a light and a dark look, so the colours of a picture inside it are CSS variables.
+A page has a light and a dark look, so text and lines of a picture inside it take its colours.
 """
 
 from __future__ import annotations
@@ -20,21 +20,14 @@ from .. import files
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# What a page calls each colour, and what it is in a file, on white.
-COLOURS = {
-    "ink": "#1f2329",
-    "faint": "#8b939e",
-    "se": "#1266d6",
-    "plain": "#c2570c",
-    "bad": "#d11f3f",
-    "red": "#d6202e",
-    "green": "#1a8a3c",
-    "blue": "#2358e8",
-}
+INK, FAINT = "#1f2329", "#8b939e"  # in a page: var(--ink), var(--faint)
+
+# These stand out from white and from near-black alike.
+RED, GREEN, BLUE, ORANGE, PURPLE = "#e0353f", "#16a34a", "#3b7bf6", "#d97706", "#a45cf0"
 
 STYLE = {
-    "axes.edgecolor": COLOURS["faint"],
-    "axes.labelcolor": COLOURS["ink"],
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlesize": "medium",
@@ -43,11 +36,11 @@ STYLE = {
     "svg.fonttype": "none",  # text stays text: small, selectable, read aloud
     "svg.hashsalt": "minise",  # the same picture gives the same file
     "text.parse_math": False,  # a class may be called "$"
-    "text.color": COLOURS["ink"],
-    "xtick.color": COLOURS["faint"],
-    "xtick.labelcolor": COLOURS["ink"],
-    "ytick.color": COLOURS["faint"],
-    "ytick.labelcolor": COLOURS["ink"],
+    "text.color": INK,
+    "xtick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.color": FAINT,
+    "ytick.labelcolor": INK,
 }
 ENDINGS = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
@@ -72,13 +65,16 @@ def new(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[F
         return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def render(figure: Figure, ending: str, transparent: bool = False) -> bytes:
-    """The picture as a file of the kind ".png", ".svg" or ".pdf"; undated, so it never differs.
-
-    Raises ValueError for another ending.
-    """
+def ending_of(path: str | os.PathLike[str]) -> str:
+    """ ".png", ".svg" or ".pdf"; ValueError if the file's name has no such ending."""
+    ending = Path(path).suffix.lower()
     if ending not in ENDINGS:
-        raise ValueError(f"a picture's name must end in {', '.join(ENDINGS)}, got {ending!r}")
+        raise ValueError(f"{path}: a picture's name must end in {', '.join(ENDINGS)}")
+    return ending
+
+
+def render(figure: Figure, ending: str, transparent: bool = False) -> bytes:
+    """The picture as a file of the kind ".png", ".svg" or ".pdf"; undated, so it never differs."""
     file = io.BytesIO()
     with style(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a page's fonts may well have it
@@ -93,7 +89,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
 
     Raises ValueError for an unknown ending, OSError where the file cannot be written.
     """
-    files.write(path, render(figure, Path(path).suffix.lower()))
+    files.write(path, render(figure, ending_of(path)))
 
 
 def inline(figure: Figure, name: str, alt: str) -> str:
@@ -106,10 +102,9 @@ def inline(figure: Figure, name: str, alt: str) -> str:
     box = re.search(r'viewBox="[^"]*"', svg)
     body = svg[svg.index("</metadata>") + len("</metadata>") :]
     body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)  # it would rule the whole page
-    body = re.sub(r"font-family: [^;]*; ", "", body)                # the page's font instead
+    body = re.sub(r"font-family: [^;]*; ", "", body)  # the page's font instead
     used = set(re.findall(r"[(\"]#(\w+)", body))
     body = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else "", body)
     body = re.sub(r'( id="|[("]#)', rf"\1{name}-", body).replace("xlink:href", "href")
-    for colour, value in COLOURS.items():
-        body = body.replace(value, f"var(--{colour})")
+    body = body.replace(INK, "var(--ink)").replace(FAINT, "var(--faint)")
     return f'<svg role="img" aria-label="{html.escape(alt)}" {box[0] if box else ""}>{body}'
