@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +74,9 @@ def load(folder: str | os.PathLike[str], data: datasets.Data | None = None) -> O
     run = run_folder.load(folder, data=data)
     model, test = run.model, run.data.test
     has_se = any(isinstance(module, SEBlock) for module in model.modules())
-    with gates.recording(model) if has_se else nullcontext({}) as found:
+    record: AbstractContextManager[dict[str, numpy.ndarray]]
+    record = gates.recording(model) if has_se else nullcontext({})
+    with record as found:
         evaluation = evaluate(model, test, run.data.test_transform)
     size = summary(model, test.images.shape[1:])
     return Outcome(run.config, run.data, run_folder.metrics(folder), evaluation, found, size)

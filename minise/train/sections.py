@@ -99,25 +99,24 @@ def sample(outcomes: Sequence[Outcome], index: int) -> str:
     )
 
 
+def surest(outcome: Outcome, chosen: numpy.ndarray) -> numpy.ndarray:
+    """The numbers of the chosen pictures, (N,) bool, those with the highest confidence first."""
+    order = numpy.argsort(-outcome.confidence, kind="stable")
+    return order[chosen[order]]
+
+
 def samples(outcomes: Sequence[Outcome]) -> str:
-    first = outcomes[0]
-    surest = numpy.argsort(-first.confidence, kind="stable")
-    rows = {}
+    first, rows = outcomes[0], {}
     if len(outcomes) == 2:
         plain = outcomes[1]
-        surest_plain = numpy.argsort(-plain.confidence, kind="stable")
-        only_first = surest_plain[(first.right & ~plain.right)[surest_plain]]
-        only_plain = int((plain.right & ~first.right).sum())
-        rows[
-            f"Right only with SE: {len(only_first):,} pictures; right only without: {only_plain:,}"
-        ] = only_first
-    wrong = surest[~first.right[surest]]
-    rows[f"The surest mistakes of {first.name}, {len(wrong):,} in all"] = wrong
-    right = surest[first.right[surest]]
-    labels = first.evaluation.labels[right]
-    rows["The surest right answers, one of each class"] = right[
-        numpy.sort(numpy.unique(labels, return_index=True)[1])
-    ]
+        gained, lost = first.right & ~plain.right, plain.right & ~first.right
+        title = f"Right only with SE: {gained.sum():,} pictures; right only without: {lost.sum():,}"
+        rows[title] = surest(plain, gained)
+    title = f"The surest mistakes of {first.name}, of {(~first.right).sum():,}"
+    rows[title] = surest(first, ~first.right)
+    right = surest(first, first.right)
+    _, one_of_each = numpy.unique(first.evaluation.labels[right], return_index=True)
+    rows["The surest right answers, one of each class"] = right[one_of_each]
     content = []
     for title, indices in rows.items():
         if len(indices):
