@@ -2,7 +2,7 @@
 
 from .config import Config
 from .evaluate import Evaluation, evaluate
-from .loop import DivergedError, train
 from .launch import start
+from .loop import DivergedError, train
 
 __all__ = ["Config", "DivergedError", "Evaluation", "evaluate", "start", "train"]
