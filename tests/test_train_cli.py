@@ -1,11 +1,13 @@
 """`minise train` and `minise eval`: one clear line for every mistake, and nothing half done."""
 
+import os
+
 import pytest
 import tiny_run
 
 from minise import cli
 from minise.data import CIFAR10
-from minise.train import Config, demo
+from minise.train import Config, demo, launch
 
 
 @pytest.fixture
@@ -124,7 +126,16 @@ def test_a_loss_that_is_no_number(capsys, pictures, tmp_path):
     assert err.count("\n") == 1
 
 
-def test_every_setting_has_an_option(monkeypatch):
+@pytest.fixture
+def asked(monkeypatch):
+    """What `train` was called with; nothing is trained and reported."""
+    calls = []
+    monkeypatch.setattr(launch, "train", lambda *args: calls.append(args))
+    monkeypatch.setattr(launch.report, "write", lambda folder: None)
+    return calls
+
+
+def test_every_setting_has_an_option(asked):
     given = {
         "model": "se_resnet8", "reduction": 4, "se_bias": False, "se_width": "timm",
         "squeeze": "max", "gate": "tanh", "placement": "pre", "stages": (1, 2), "shortcut": "A",
@@ -142,18 +153,15 @@ def test_every_setting_has_an_option(monkeypatch):
         else:
             values = value if isinstance(value, tuple) else (value,)
             words += [f"--{name.replace('_', '-')}", *map(str, values)]
-    seen = []
-    monkeypatch.setattr("minise.train.launch.train", lambda config, out: seen.append((config, out)))
     assert cli.main(["train", "--out", "there", *words]) == 0
-    assert seen == [(Config(**given), "there")]
+    assert asked == [(Config(**given), "there")]
     assert given.keys() == vars(Config()).keys()
 
 
-def test_the_default_folder(monkeypatch):
-    seen = []
-    monkeypatch.setattr("minise.train.launch.train", lambda config, out: seen.append(str(out)))
-    cli.main(["train", "--data", "some/pictures"])
-    assert seen[0].startswith("runs/se_resnet20-pictures-2")
+def test_the_default_folder(asked):
+    assert cli.main(["train", "--data", "some/pictures"]) == 0
+    ((_, folder),) = asked
+    assert str(folder).startswith(os.path.join("runs", "se_resnet20-pictures-2"))
 
 
 # eval
@@ -190,6 +198,8 @@ def test_demo(capsys, pictures, tmp_path, monkeypatch):
     assert err == ""
     assert out.startswith("Each picture shows three digits")
     assert "se_resnet8: test accuracy" in out
+    assert out.endswith(f"report: {tmp_path / 'run' / 'report.html'}\n")
+    assert (tmp_path / "run" / "report.html").exists()
     assert tiny_run.metrics(tmp_path / "run")
     assert tiny_run.metrics(tmp_path / "run" / "plain")
 

@@ -307,5 +307,6 @@ def test_what_is_printed(pictures, tmp_path, capsys):
     assert "20 pictures to train, 6 to test" in lines[0]
     assert lines[1].startswith("epoch   1/1  train loss ")
     assert lines[2].startswith("resnet8: 77,522 parameters")
-    assert lines[-2].startswith("se_resnet8: test accuracy ")
-    assert lines[-1].startswith("resnet8: test accuracy ")
+    assert lines[-3].startswith("se_resnet8: test accuracy ")
+    assert lines[-2].startswith("resnet8: test accuracy ")
+    assert lines[-1] == f"report: {tmp_path / 'out' / 'report.html'}"

@@ -7,24 +7,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from . import report
 from .config import Config
 from .loop import train
 
 
 def start(settings: dict[str, Any], out: str | None = None, resume: str | None = None) -> Path:
-    """Train, and return the run folder.
+    """Train, write the report, and return the run folder.
 
     settings   fields of `Config`; when resuming, they must be those of the run
     out        a new folder; None: `default_folder`
     resume     the folder of a run to go on with
 
-    Raises as `Config` and `train`.
+    Raises as `Config`, `train` and `report.write`.
     """
     if resume is not None:
         folder = train(replace(Config.load(resume), **settings), resume, resume=True)
     else:
         config = Config(**settings)
         folder = train(config, default_folder(config) if out is None else out)
+    print(f"report: {report.write(folder)}")
     return folder
 
 
