@@ -13,7 +13,7 @@ PIP    := $(RUN) -m pip install --quiet --disable-pip-version-check --no-input
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.minise  ## step backward through an SE block, in the terminal
+demo: $(VENV)/.minise  ## train a small network with and without SE: a few minutes, and a report
 	$(RUN) -m minise demo
 
 lessons: $(VENV)/.lessons  ## open the lessons in JupyterLab

@@ -215,10 +215,6 @@ def test_doctor(run):
     assert "backend cupy" in out
 
 
-def test_demo_runs(run):
-    assert run("demo")[0] == 0
-
-
 def test_a_terminal_without_unicode():
     result = shell("-m", "minise", "summary", "resnet20", env={"PYTHONIOENCODING": "ascii"})
     assert (result.returncode, result.stderr) == (0, b"")
