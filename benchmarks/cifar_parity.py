@@ -150,7 +150,8 @@ def table(records: list[runs.Record]) -> str:
             f"| {model} | {images:,} × {epochs} | {lr} | {cells[0]} | {cells[1]} | {gap} "
             f"| {len(ours)} + {len(theirs)} | {minutes[0]} / {minutes[1]} |"
         )
-    lines += ["", "Every run:", "", "| network | library | seed | test accuracy | last epoch's loss |",
+    lines += ["", "Every run:", "",
+              "| network | library | seed | test accuracy | training loss of the last epoch |",
               "|---|---|---|---|---|"]  # fmt: skip
     for run in records:
         s = run["settings"]

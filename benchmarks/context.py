@@ -39,7 +39,8 @@ def blas() -> str:
 
 def describe() -> str:
     """One line."""
-    packages = ", ".join(f"{name} {metadata.version(name)}" for name in ("minise", "numpy", "torch"))
+    names = ("minise", "numpy", "torch")
+    packages = ", ".join(f"{name} {metadata.version(name)}" for name in names)
     return (
         f"{processor()}, {cores()} cores, {platform.system()}, Python {platform.python_version()}, "
         f"{packages}, {blas()}, PyTorch {torch.get_num_threads()} threads"

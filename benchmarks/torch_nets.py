@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
-import torch_twins  # noqa: E402  (found by the line above)
+import torch_twins
 
 
 def twin(net: Any) -> Any:
