@@ -9,14 +9,15 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 SHORTEST_TURN = 0.05  # seconds: quick contestants are called several times in a turn
 LONGEST = 1.5         # seconds: slower contestants sit out all rounds but the first three
 PAUSE = 0.02          # seconds: lets the other library's threads stop spinning
 
 
-class Timing(NamedTuple):
+@dataclass(frozen=True)
+class Timing:
     """Seconds per call, one value for each round that the contestant took part in."""
 
     seconds: list[float]

@@ -109,14 +109,12 @@ def targets_table(results: Results) -> str:
 def timing_table(rows: dict[str, dict[str, Timing]], names: Any) -> str:
     """Medians in ms with quartiles, and how long minise takes for one of PyTorch's seconds."""
     table = []
+    torch = [name for name in names if name.startswith("PyTorch")]
     for title, row in rows.items():
         cells = [milliseconds(row[name]) if name in row else "–" for name in names]
-        ratios = [
-            f"{ratio(row['minise'], row[name]):.2f}" if name in row else "–"
-            for name in LIBRARIES[1:]
-        ]
-        table.append([title, *cells, *ratios])
-    return rows_of(["", *names, "minise ÷ PyTorch", "minise ÷ channels_last"], table)
+        table.append([title, *cells, *(f"{ratio(row['minise'], row[name]):.2f}" for name in torch)])
+    ratios = [name.replace("PyTorch c", "c") for name in torch]
+    return rows_of(["", *names, *(f"minise ÷ {name}" for name in ratios)], table)
 
 
 def milliseconds(timing: Timing) -> str:
@@ -140,11 +138,16 @@ def growth_table(growth: Results) -> str:
 
 
 def memory_table(results: Results) -> str:
+    """`before` is the same for all: both libraries imported, both networks built."""
+    torch = results["memory"]["PyTorch"]
     rows = [
-        [name, *(f"{values[key]:.0f}" for key in ("before", "peak", "steps"))]
+        [name, *(f"{values[key]:.0f}" for key in ("before", "peak", "steps")),
+         f"{values['peak'] / torch['peak']:.2f}", f"{values['steps'] / torch['steps']:.2f}"]
         for name, values in results["memory"].items()
-    ]
-    return rows_of(["MiB, batch " + str(results["batch"]), "before", "peak", "difference"], rows)
+    ]  # fmt: skip
+    head = [f"MiB, batch {results['batch']}", "before", "peak", "difference",
+            "peak ÷ PyTorch", "difference ÷ PyTorch"]  # fmt: skip
+    return rows_of(head, rows)
 
 
 def floor_table(results: Results) -> str:

@@ -68,7 +68,8 @@ def main() -> int:
     print(text)
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / f"{'quick' if arguments.quick else 'cpu'}-{results['date']}"
-    path.with_suffix(".json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    numbers = json.dumps(results, indent=1, ensure_ascii=False, default=vars)
+    path.with_suffix(".json").write_text(numbers + "\n")
     path.with_suffix(".md").write_text(text)
     plot.draw(results, path.with_suffix(".svg"))
     print(f"written to {path}.json, .md and .svg")
