@@ -13,6 +13,7 @@ import numpy
 import peers
 import torch
 import torch.nn.functional as T
+from context import blas
 from interleave import contest
 from peers import Array, Contestant
 
@@ -120,7 +121,7 @@ def normal(*shape: int, seed: int = 0) -> Array:
 
 
 def measure(rounds: int, batch: int) -> dict[str, Any]:
-    """Milliseconds by op and library, with quartiles, and which peers were missing."""
+    """Timings by op and library, and which peers were missing."""
     libraries, missing = peers.installed()
     for line in missing:
         print(line)
@@ -130,7 +131,8 @@ def measure(rounds: int, batch: int) -> dict[str, Any]:
         check(op, contestants)
         rows[op.title] = contest(contestants, rounds)
         print_row(op.title, rows[op.title])
-    return {"batch": batch, "missing": missing, "timings": rows}
+    # Asked after minise has worked: the peers must have found BLAS with all its threads.
+    return {"batch": batch, "missing": missing, "blas": blas(), "timings": rows}
 
 
 def entrants(op: Op, libraries: dict[str, Any]) -> dict[str, Contestant]:

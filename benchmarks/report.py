@@ -73,6 +73,7 @@ def markdown(results: Results) -> str:
         names = list(dict.fromkeys(name for row in rows.values() for name in row))
         title = f"Single ops, forward and backward, batch {results['ops']['batch']}, ms"
         parts += [section(title, timing_table(rows, names)), *results["ops"]["missing"]]
+        parts.append(f"The other engines work with NumPy's BLAS: {results['ops']['blas']}.")
     if "engine" in results:
         parts.append(section(
             "Chain of 1,000 scalar multiplications and back, ms",
