@@ -11,6 +11,8 @@ import numpy
 import threadpoolctl
 import torch
 
+from minise.backend import threads
+
 
 def cores() -> int:
     """Those that this process may use."""
@@ -43,5 +45,6 @@ def describe() -> str:
     packages = ", ".join(f"{name} {metadata.version(name)}" for name in names)
     return (
         f"{processor()}, {cores()} cores, {platform.system()}, Python {platform.python_version()}, "
-        f"{packages}, {blas()}, PyTorch {torch.get_num_threads()} threads"
+        f"{packages}, {blas()}, minise {threads.get_num_threads()} threads, "
+        f"PyTorch {torch.get_num_threads()} threads"
     )

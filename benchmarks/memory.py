@@ -26,7 +26,7 @@ def measure(name: str, batch: int) -> dict[str, dict[str, float]] | None:
     results = {}
     for contestant in CONTESTANTS:
         command = [sys.executable, __file__, name, str(batch), contestant]
-        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         results[contestant] = json.loads(output)
     return results
 

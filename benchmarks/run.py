@@ -92,4 +92,5 @@ if __name__ == "__main__":
         print(f"benchmark: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
         sys.exit(130)
