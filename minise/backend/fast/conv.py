@@ -8,6 +8,7 @@ straight into the output.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy
@@ -89,32 +90,34 @@ def convolve(x: Array, kernel: Array, windows: Windows) -> Array:
 
 
 def multiply(rows: Array, matrix: Array, output: Array) -> None:
-    """output (M, O) = rows (M, K) @ matrix (K, O), in blocks of rows.
-
-    A BLAS copies its operands into an order of its own first, which does not pay where few columns
-    use what was copied. OpenBLAS has kernels without that copy for products of up to a million
-    multiply-adds: here they run at 200 GFLOP/s a core instead of 110 to 150.
-    """
+    """output (M, O) = rows (M, K) @ matrix (K, O), in blocks of rows."""
     (M, K), O = rows.shape, matrix.shape[1]
-    block = divisor(M, BLAS_SMALL // (K * O)) or M
+    block = block_of(M, K * O)
     numpy.matmul(rows.reshape(-1, block, K), matrix, out=output.reshape(-1, block, O))
 
 
 def add_product(left: Array, right: Array, total: Array) -> None:
-    """total (K, O) += left (M, K)ᵀ @ right (M, O), in blocks of rows, each with a sum of its own.
-
-    Small blocks for the same reason, but adding up the sums must not cost more than they gain.
-    """
+    """total (K, O) += left (M, K)ᵀ @ right (M, O), in blocks of rows, each with a sum of its own."""
     (M, K), O = left.shape, right.shape[1]
-    small = BLAS_SMALL // (K * O)
-    block = divisor(M, small if small >= 64 else 512) or M
+    block = block_of(M, K * O)
     left, right = left.reshape(-1, block, K), right.reshape(-1, block, O)
-    total += numpy.matmul(left.transpose(0, 2, 1), right).sum(axis=0)
+    sums = threads.scratch("sums", (len(left) + 1, K, O), total.dtype)
+    sums[0] = total
+    numpy.matmul(left.transpose(0, 2, 1), right, out=sums[1:])
+    numpy.add.reduce(sums, axis=0, out=total)
 
 
-def divisor(M: int, most: int) -> int | None:
-    """The largest divisor of M between 16 and `most`."""
-    return next((block for block in range(min(most, M), 15, -1) if M % block == 0), None)
+@cache
+def block_of(M: int, per_row: int) -> int:
+    """How many of M rows go into one product, at `per_row` multiply-adds a row: a divisor of M.
+
+    A BLAS copies its operands into an order of its own first, which does not pay where few columns
+    use what was copied. OpenBLAS has kernels without that copy for products of up to a million
+    multiply-adds: on this kind of matrix they run at 200 GFLOP/s a core instead of 110 to 150.
+    They want a fair number of rows; where only few would fit, blocks are as large as the cache likes.
+    """
+    most = BLAS_SMALL // per_row if per_row <= BLAS_SMALL // 48 else 512
+    return next((block for block in range(min(most, M), 15, -1) if M % block == 0), M)
 
 
 def paired(kernel: Array) -> Array:

@@ -89,7 +89,7 @@ def add(a: Array, b: Array) -> Array:
     b may be constant over the pixels of each channel, (N, C, H, W) broadcast from (N, C, 1, 1), as
     the gradient of SE's squeeze is.
     """
-    if not suits(a) or a.dtype != b.dtype or a.shape != b.shape:
+    if a.ndim != 4 or not suits(a) or a.dtype != b.dtype or a.shape != b.shape:
         return a + b
     if b.strides[2:] == (0, 0) and b.shape[2] * b.shape[3] > 1:
         return add_per_channel(a, b[:, :, :1, :1])

@@ -10,8 +10,8 @@ from .. import memory
 
 Array = Any
 
-CACHE = 1 << 20  # bytes of columns that a worker fills before it moves on: half of its L2 cache
-STRETCH = 1 << 17  # numbers of each array that an elementwise kernel takes at a time
+CACHE = 5 << 18  # bytes of columns that a worker fills before it moves on: most of its L2 cache
+STRETCH = 1 << 18  # numbers of each array that an elementwise kernel takes at a time
 SMALL = 1 << 15  # with fewer numbers than this, waking another thread takes longer than the work
 
 
