@@ -97,7 +97,7 @@ def drawn(axes):
 
 
 def test_mean_gates_by_hand():
-    picture, plots = figure.new(3, 2)
+    _, plots = figure.new(3, 2)
     gate_figure.draw(plots[0, 0], GATES, COLOUR)
     lines = drawn(plots[0, 0])  # channels in the order of their means: 0.15, 0.55, 0.6
     assert lines["red"] == pytest.approx([0.2, 0.8, 0.5])
@@ -109,7 +109,7 @@ def test_mean_gates_by_hand():
 def test_of_many_groups_five_have_lines():
     names = [f"class {number}" for number in range(9)]
     division = Division("class", np.arange(9), names)
-    picture, plots = figure.new(3, 2)
+    _, plots = figure.new(3, 2)
     gate_figure.draw(plots[0, 0], np.random.default_rng(0).random((9, 4)), division)
     shown = [f"class {number}" for number in (0, 2, 4, 6, 8)]
     assert [*drawn(plots[0, 0])] == [*shown, "all"]

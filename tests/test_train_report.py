@@ -221,14 +221,14 @@ def test_confusion_by_hand():
     counts = figures.confusion(labels, predictions, 4)
     expected = [[1, 0, 2, 0], [0, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]]
     np.testing.assert_array_equal(counts, expected)
-    picture, plots = figure.new(3, 3)
+    _, plots = figure.new(3, 3)
     figures.draw_confusion(plots[0, 0], counts, ["a", "b", "c", "d"])
     cells = {text.get_position(): text.get_text() for text in plots[0, 0].texts}
     assert cells == {(0, 0): "1", (2, 0): "2", (1, 1): "1", (0, 2): "1", (2, 2): "1"}
 
 
 def test_curves_are_the_metrics(compared):
-    picture, plots = figure.new(3, 2)
+    _, plots = figure.new(3, 2)
     figures.draw_curves(plots[0, 0], [outcome.load(compared)], "accuracy", 100)
     train_line, test_line = plots[0, 0].get_lines()
     lines = tiny_run.metrics(compared)
