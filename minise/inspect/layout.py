@@ -196,23 +196,32 @@ class Layered:
         )
 
     def place_sideways(self, width: list[float]) -> list[float]:
-        """x of every point: layer after layer as close to the neighbours as the order allows."""
+        """x of every point: layer after layer as close to the neighbours as the order allows.
+
+        The dummies of an edge pull each other into one vertical line. Leaves do not pull: what
+        they lead to stays in line with the ops above it.
+        """
         x = [0.0] * len(width)
         for layer in self.layers:
             edge = 0.0
             for point in layer:
                 x[point] = edge + width[point] / 2
                 edge += width[point] + GAP
-        for sweep in range(SWEEPS):
+        line_of = {p: chain[1:-1] for chain in self.chains.values() for p in chain[1:-1]}
+        for sweep in range(2 * SWEEPS):
             down = sweep % 2 == 0
             for layer in self.layers if down else self.layers[::-1]:
                 wanted, weight = [], []
                 for point in layer:
-                    side = self.above[point] if down else self.below[point]
-                    side = side or self.below[point] + self.above[point]
-                    wanted.append(sum(x[n] for n in side) / len(side) if side else x[point])
-                    straight = point >= self.boxes  # a dummy: keeps long edges straight
-                    weight.append(8.0 if straight else float(1 + len(side)))
+                    if point in line_of:
+                        pull, strength = line_of[point], 20.0
+                    else:
+                        pull = self.above[point] if down else self.below[point]
+                        pull = [n for n in pull if n < self.boxes and self.above[n]] or pull
+                        pull = pull or self.below[point] or self.above[point] or [point]
+                        strength = 3.0 if self.above[point] else 1.0
+                    wanted.append(sum(x[n] for n in pull) / len(pull))
+                    weight.append(strength)
                 apart = [(width[p] + width[q]) / 2 + GAP for p, q in pairwise(layer)]
                 for point, value in zip(layer, closest(wanted, weight, apart)):
                     x[point] = value

@@ -20,6 +20,7 @@ Shape = tuple[int, ...]
 
 # What `formula` and `derivative` call an argument of `forward` that has a longer name there.
 SYMBOLS = {"weight": "Wγ", "bias": "bβ", "scale": "s", "shortcut": "x"}
+WORD = r"\w+\b(?!\u0302)"  # x̂ is another word than x
 LONGEST = 60  # source lines: of longer functions the beginning
 
 
@@ -58,12 +59,22 @@ def operands_of(rule: str, parameters: tuple[str, ...]) -> list[tuple[str, int |
 
     "da = dy · b" of a product: [("b", 1)]
     """
-    tokens = re.findall(r"\w+", rule.partition(" = ")[2])
+    tokens = re.findall(WORD, rule.partition(" = ")[2])
     found: list[tuple[str, int | None]] = []
     for place, name in enumerate(parameters):
         symbols = (name, *SYMBOLS.get(name, ""))
         found += [(symbol, place) for symbol in symbols if symbol in tokens]
     return found + [("y", None)] * ("y" in tokens)
+
+
+def equation_of(rule: str, names: dict[str, str], output: str, source: str) -> str:
+    """The rule with the names of this graph: "∂L/∂u += ∂L/∂y · s"."""
+    left, equals, right = rule.partition(" = ")
+    if not equals or not re.fullmatch(r"d\w+", left):
+        return f"∂L/∂{source} += {rule}"
+    right = right.replace("dyᵀ", "(dy)ᵀ")
+    right = re.sub(WORD, lambda word: names.get(word[0], word[0]), right)
+    return f"∂L/∂{source} += " + re.sub(r"\bdy\b", f"∂L/∂{output}", right)
 
 
 def sources_of(op: Function, output: Array) -> tuple[Source | None, Source | None]:

@@ -76,8 +76,9 @@
       notes.push(`corner ${shapeText(array.corner)}`, `min ${low}`, `max ${high}`, `norm ${norm}`);
     }
     if (array.nonfinite) notes.push(`${array.nonfinite} NaN or infinite`);
+    const columns = Math.min(tables.length, width > 6 ? 1 : Math.ceil(Math.sqrt(tables.length)));
     return make("div", { class: "heat" },
-      make("div", { class: "maps" }, tables),
+      make("div", { class: "maps", style: `--columns:${Math.max(columns, 1)}` }, tables),
       notes.length > 0 && make("p", { class: "note" }, hidden ? "hidden" : notes.join(" · ")));
   }
 
@@ -150,10 +151,10 @@
 
   const button = (label, name, onclick, more = {}) =>
     make("button", { type: "button", "aria-label": name, title: name, onclick, ...more }, label);
-  const first = button("⏮", "First step (Home)", () => go(0));
+  const first = button("|◀", "First step (Home)", () => go(0));
   const back = button("◀ Back", "Step back (left arrow)", () => go(at - 1));
   const next = button("Step ▶", "Step forward (right arrow)", () => go(at + 1), { class: "main" });
-  const last = button("⏭", "Last step (End)", () => go(visible.length - 1));
+  const last = button("▶|", "Last step (End)", () => go(visible.length - 1));
   const slider = make("input", { type: "range", min: 0, "aria-label": "Step", oninput: () => go(Number(slider.value)) });
   const jump = button("⇅", "Jump between the forward and the backward step of this op", () => {
     const moment = visible[at];
@@ -207,7 +208,7 @@
     boxes = view.boxes.map((box) => {
       const [x, y, w, h] = box.at;
       const kind = box.module ? "module" : nodes[box.nodes[0]].kind;
-      const badge = make("text", { class: "badge", x: w / 2 - 4, y: -h / 2 - 3 });
+      const badge = make("text", { class: "badge", x: w / 2 + 2, y: -h / 2 + 3 });
       const group = make("g", { class: `box ${kind}`, transform: `translate(${x} ${y})`, onclick: () => choose(box) },
         make("title", {}, box.module ? `Open ${box.module}` : `${box.title} ${box.subtitle}`),
         make("rect", { x: -w / 2, y: -h / 2, width: w, height: h, rx: 7 }),
@@ -303,24 +304,26 @@
       return `Forward: ${node.op} makes ${node.name} ${shapeText(arrays[node.value].shape)} from ${node.inputs.map(name).join(", ")}.${many}`;
     }
     const of = arrivals[step.source];
-    const order = of === 1 ? "the only one" : step.arrival === of ? `number ${step.arrival} of ${of}: now it is complete`
-      : `number ${step.arrival} of ${of}: ${of - step.arrival} still to come`;
-    const hiddenYet = revealed ? "" : " Predict it.";
-    return `Backward: ${nodes[step.op].op} sends a gradient to ${name(step.source)}, ${order}.${hiddenYet}`;
+    const order = of === 1 ? "its only gradient: complete."
+      : `gradient ${step.arrival} of ${of} (${step.role}). ` + (step.arrival === of ? "Now all have arrived, and their sum is complete."
+        : `${of - step.arrival} more on the way.`);
+    return `Backward: ${nodes[step.op].op} gives ${name(step.source)} ${order}${revealed ? "" : " Predict it."}`;
   }
 
   function startPanels() {
     const several = nodes.map((_, k) => k).filter((k) => arrivals[k] > 1);
-    const ledgers = several.slice(0, 12).map((k) => {
+    const ledgers = several.slice(0, 12).map((k, i) => {
       const terms = steps.map((step, s) => [step, s]).filter(([step]) => step.source === k);
-      return make("li", {}, make("b", {}, name(k)), ` is used ${terms.length} times, so its gradient is a sum: `,
-        make("span", { class: "sum" }, `${name(k)}.grad = `, terms.map(([step, s], i) => [i ? " + " : "",
-          button(step.role, `Go to this contribution: ${step.role}`, () => stepAt(s) >= 0 && go(stepAt(s)),
-            { class: `term term${Math.min(step.arrival, 4)}` })])));
+      return [
+        make("p", {}, make("b", {}, name(k)), ` is used ${terms.length} times, so its gradient is a sum. Go to `,
+          terms.map(([step, s], j) => [j ? " or " : "",
+            button(step.role, `Go to this contribution: ${step.role}`, () => stepAt(s) >= 0 && go(stepAt(s)),
+              { class: `term term${Math.min(step.arrival, 4)}` })])),
+        i < 1 && ledger(k, steps.length)];
     });
     return [
-      panel(ledgers.length ? "Who receives more than one gradient?" : "What happens here",
-        ledgers.length ? make("ul", {}, ledgers)
+      panel(ledgers.length ? "Where several gradients meet" : "What happens here",
+        ledgers.length ? ledgers
           : make("p", {}, "Every tensor here is used once, so every gradient arrives in one piece."),
         several.length > 12 && make("p", { class: "note" }, `and ${several.length - 12} more`)),
       panel("How to read it",
@@ -351,50 +354,52 @@
     const node = nodes[step.op];
     const hidden = !revealed;
     return [
-      ledgerPanel(step, number, hidden),
-      panel("This contribution", make("p", { class: "rule" }, step.rule),
-        make("p", { class: "where" }, `dy = ${grad(step.op)}, ` + bindings(node, step.op)),
+      panel("This contribution", make("p", { class: "rule" }, step.equation),
+        make("p", { class: "where" }, `${step.rule},  where ${bindings(node, step.op)}`),
         make("div", { class: "cards" },
           card(grad(step.op), step.gradient, {}, make("p", { class: "note" }, "gradient in, dy")),
           step.operands.map(([symbol, k]) => card(name(k), nodes[k].value, {}, make("p", { class: "note" }, `value, ${symbol}`))),
+          make("span", { class: "symbol" }, "→"),
           card(`to ${name(step.source)}`, step.value, { hidden, class: "result" }, make("p", { class: "note" }, "contribution"))),
-        predicting && prediction(step), shapes(step)),
+        shapes(step), predicting && prediction(step)),
       cutting && cutPanel(step),
+      panel(`Ledger of ${name(step.source)}: ${step.arrival} of ${arrivals[step.source]} arrived`,
+        ledger(step.source, number, hidden), openLedgers(step.source, number)),
       sourcePanel(node),
     ].filter(Boolean);
   }
 
-  // u.grad = [scale path] + [squeeze path] = [so far]
-  function ledgerPanel(step, number, hidden) {
-    const terms = steps.map((s, k) => [s, k]).filter(([s]) => s.source === step.source);
-    const scale = largest(...terms.map(([s]) => s.value), terms.at(-1)[0].total);
-    const content = [make("span", { class: "symbol" }, `${name(step.source)}.grad =`)];
-    terms.forEach(([term, k], i) => {
-      if (i) content.push(make("span", { class: "symbol" }, "+"));
+  // u.grad = [scale path] + [squeeze path] = [so far], after step `number`
+  function ledger(k, number, hidden = false) {
+    const terms = steps.map((term, s) => [term, s]).filter(([term]) => term.source === k);
+    const scale = largest(...terms.map(([term]) => term.value), terms.at(-1)[0].total);
+    const content = [make("span", { class: "symbol" }, `${name(k)}.grad =`)];
+    let total;
+    terms.forEach(([term, s], i) => {
       const kind = terms.length > 1 ? `term term${Math.min(term.arrival, 4)}` : "";
-      const now = k === number;
-      if (k > number) {
+      const now = s === number;
+      if (i) content.push(make("span", { class: "symbol" }, "+"));
+      if (s > number) {
         content.push(make("div", { class: `card waiting ${kind}` }, make("h4", {}, term.role), make("p", { class: "note" }, "still on its way")));
-      } else {
-        const crossed = now && cutting;
-        content.push(card(term.role, term.value, { scale, hidden: hidden && now, class: `${kind} ${now ? "now" : ""} ${crossed ? "crossed" : ""}` },
-          crossed && make("p", { class: "note" }, "✂ cut")));
+        return;
       }
+      const crossed = now && cutting;
+      content.push(card(term.role, term.value, { scale, hidden: hidden && now, class: `${kind} ${now ? "now" : ""} ${crossed ? "crossed" : ""}` },
+        crossed && make("p", { class: "note" }, "✂ cut")));
+      total = term;
     });
-    if (terms.length > 1) {
-      const complete = step.arrival === terms.length;
-      content.push(make("span", { class: "symbol" }, "="),
-        card(complete ? "total" : "so far", step.total, { scale, hidden, class: "result" }));
-    }
-    const open = nodes.map((_, k) => k).filter((k) => k !== step.source).map((k) => {
+    if (terms.length > 1) content.push(make("span", { class: "symbol" }, "="),
+      card(total.arrival === terms.length ? "total" : "so far", total.total, { scale, hidden, class: "result" }));
+    return make("div", { class: "ledger" }, content);
+  }
+
+  function openLedgers(but, number) {
+    return nodes.map((_, k) => k).filter((k) => k !== but).map((k) => {
       const got = steps.slice(0, number + 1).filter((s) => s.source === k);
-      return got.length && got.length < arrivals[k] ? [k, got] : null;
-    }).filter(Boolean);
-    return panel(`Ledger: ${step.arrival} of ${terms.length} arrived`,
-      make("div", { class: "ledger" }, content),
-      open.slice(0, 4).map(([k, got]) => make("p", { class: "open" }, `Still open: ${name(k)}.grad = `,
-        got.map((s) => make("span", { class: `chip term${Math.min(s.arrival, 4)}` }, s.role)),
-        ` + ${arrivals[k] - got.length} more to come`)));
+      return got.length > 0 && got.length < arrivals[k] && make("p", { class: "open" }, `Still open: ${name(k)}.grad = `,
+        got.map((s) => [make("span", { class: `chip term${Math.min(s.arrival, 4)}` }, s.role), " + "]),
+        `${arrivals[k] - got.length} more on the way`);
+    }).filter(Boolean).slice(0, 4);
   }
 
   function prediction(step) {

@@ -74,7 +74,10 @@ def save(trace: Trace, path: Path, title: str = "", lead: str = "") -> None:
 
 
 def resource(name: str) -> str:
-    return (files(__package__) / name).read_text(encoding="utf-8")
+    """A file of this folder without indentation and lines of comment: it goes into each output."""
+    lines = (files(__package__) / name).read_text(encoding="utf-8").splitlines()
+    stripped = (line.strip() for line in lines)
+    return "\n".join(line for line in stripped if line and not line.startswith("//"))
 
 
 # --- data -----------------------------------------------------------------------------------------
@@ -107,6 +110,7 @@ def page_data(trace: Trace, drawn: list[View]) -> dict[str, Any]:
                 "source": step.source,
                 "role": step.role,
                 "rule": step.rule,
+                "equation": step.equation,
                 "operands": step.operands,
                 "gradient": arrays.number(step.gradient),
                 "value": arrays.number(step.value),

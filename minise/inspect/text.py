@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .trace import Trace
 
 LINES = 60  # of each pass; of longer ones the beginning and the end
+CELL = 44  # characters of a column
 
 
 def text(trace: Trace) -> str:
@@ -57,7 +58,8 @@ def table(rows: list[tuple[str, ...]]) -> list[str]:
         half = LINES // 2
         gap = (f"... {len(rows) - LINES} more ...", *[""] * (len(rows[0]) - 1))
         rows = [*rows[:half], gap, *rows[-half:]]
-    widths = [min(max(len(row[k]) for row in rows), 46) for k in range(len(rows[0]))]
+    rows = [tuple(c if len(c) <= CELL else c[: CELL - 1] + "…" for c in row) for row in rows]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     return ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths)).rstrip() for row in rows]
 
 

@@ -23,6 +23,7 @@ from .rules import (
     Source,
     axes_reduced,
     axes_repeated,
+    equation_of,
     operands_of,
     parameters_of,
     rule_of,
@@ -75,6 +76,7 @@ class Contribution:
     source    the node that is this input: its gradient grows
     role      what this way back is called: "scale path", "through multiply"
     rule      the part of the op's derivative that was used: "da = dy · b", and
+    equation  the same with the names of this graph: "∂L/∂u += ∂L/∂y · s"
     operands  what it needs besides dy: (symbol, node), here ("b", the node of b)
     gradient  came in: d(loss)/d(output of the op), complete
     value     the contribution
@@ -91,6 +93,7 @@ class Contribution:
     source: int
     role: str
     rule: str
+    equation: str
     operands: tuple[tuple[str, int], ...]
     gradient: Values
     value: Values
@@ -220,6 +223,10 @@ def _record(loss: Tensor, gradient: Tensor | None, names: Mapping[str, Any]) -> 
         source = inputs[argument]
         seen[id(source)] += 1
         rule = rule_of(op, argument, node.parameters)
+        operands = tuple(
+            (symbol, node.index if place is None else node.inputs[place])
+            for symbol, place in operands_of(rule, node.parameters)
+        )
         changes = changes_without(loss, gradient, op, argument) if small else None
         contributions.append(
             Contribution(
@@ -228,10 +235,13 @@ def _record(loss: Tensor, gradient: Tensor | None, names: Mapping[str, Any]) -> 
                 source=index[id(source)],
                 role=called.role(op, argument, node.parameters, arrivals[id(source)]),
                 rule=rule,
-                operands=tuple(
-                    (symbol, node.index if place is None else node.inputs[place])
-                    for symbol, place in operands_of(rule, node.parameters)
+                equation=equation_of(
+                    rule,
+                    {symbol: nodes[k].name for symbol, k in operands},
+                    node.name,
+                    nodes[index[id(source)]].name,
                 ),
+                operands=operands,
                 gradient=came_in,
                 value=part,
                 total=total,
