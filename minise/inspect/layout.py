@@ -17,6 +17,7 @@ from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import inf
 
 SWEEPS = 12  # up and down; more change nothing any more
 GAP = 24.0  # between neighbours in a layer
@@ -77,7 +78,8 @@ def assign_layers(count: int, edges: Sequence[Edge]) -> list[int]:
 class Layered:
     """A graph whose edges all lead from one layer to the next: boxes and dummies are its points.
 
-    layers  the points of each layer, from left to right
+    layers  the points of each layer, from left to right, and
+    layer_of  the layer of each point
     below   for each point those that it leads to, and
     above   those that lead to it
     chains  for each edge of the original graph the points that it passes through
@@ -85,6 +87,7 @@ class Layered:
     """
 
     layers: list[list[int]]
+    layer_of: list[int]
     above: list[list[int]]
     below: list[list[int]]
     chains: dict[Edge, list[int]]
@@ -92,7 +95,7 @@ class Layered:
 
     @staticmethod
     def build(layer_of: list[int], edges: Sequence[Edge]) -> Layered:
-        boxes = len(layer_of)
+        boxes, layer_of = len(layer_of), list(layer_of)
         layers: list[list[int]] = [[] for _ in range(max(layer_of, default=-1) + 1)]
         for box, layer in enumerate(layer_of):
             layers[layer].append(box)
@@ -103,6 +106,7 @@ class Layered:
             points += len(dummies)
             for layer, dummy in enumerate(dummies, layer_of[a] + 1):
                 layers[layer].append(dummy)
+                layer_of.append(layer)
             chains[a, b] = [a, *dummies, b]
         above: list[list[int]] = [[] for _ in range(points)]
         below: list[list[int]] = [[] for _ in range(points)]
@@ -110,7 +114,7 @@ class Layered:
             for p, q in pairwise(chain):
                 below[p].append(q)
                 above[q].append(p)
-        return Layered(layers, above, below, chains, boxes)
+        return Layered(layers, layer_of, above, below, chains, boxes)
 
     # Order
 
@@ -207,7 +211,8 @@ class Layered:
             for point in layer:
                 x[point] = edge + width[point] / 2
                 edge += width[point] + GAP
-        line_of = {p: chain[1:-1] for chain in self.chains.values() for p in chain[1:-1]}
+        lines = [chain[1:-1] for chain in self.chains.values()]
+        line_of = {point: line for line in lines for point in line}
         for sweep in range(2 * SWEEPS):
             down = sweep % 2 == 0
             for layer in self.layers if down else self.layers[::-1]:
@@ -219,13 +224,30 @@ class Layered:
                         pull = self.above[point] if down else self.below[point]
                         pull = [n for n in pull if n < self.boxes and self.above[n]] or pull
                         pull = pull or self.below[point] or self.above[point] or [point]
-                        strength = 3.0 if self.above[point] else 1.0
+                        strength = 3.0 if self.above[point] else 0.1
                     wanted.append(sum(x[n] for n in pull) / len(pull))
                     weight.append(strength)
                 apart = [(width[p] + width[q]) / 2 + GAP for p, q in pairwise(layer)]
                 for point, value in zip(layer, closest(wanted, weight, apart)):
                     x[point] = value
+        for line in lines:
+            self.straighten(line, x, width)
         return x
+
+    def straighten(self, line: list[int], x: list[float], width: list[float]) -> None:
+        """Give the dummies of an edge one x, if there is one at which they touch nothing."""
+        low, high = -inf, inf
+        for point in line:
+            layer = self.layers[self.layer_of[point]]
+            place = layer.index(point)
+            if place > 0:
+                low = max(low, x[layer[place - 1]] + width[layer[place - 1]] / 2 + GAP)
+            if place + 1 < len(layer):
+                high = min(high, x[layer[place + 1]] - width[layer[place + 1]] / 2 - GAP)
+        if line and low <= high:
+            middle = min(max(sum(x[point] for point in line) / len(line), low), high)
+            for point in line:
+                x[point] = middle
 
     def ports(
         self, x: list[float], width: Sequence[float], edges: Sequence[Edge]

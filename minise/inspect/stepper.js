@@ -178,7 +178,7 @@
   root.append(
     make("style", {}, part("text/css")),
     make("section", { class: "stepper", "aria-label": data.title },
-      make("header", {}, make("h2", {}, data.title), data.lead && make("p", {}, data.lead)),
+      make("h2", {}, data.title),
       make("div", { class: "bar" },
         make("div", { class: "keys" }, first, back, next, last, jump), slider, position,
         make("div", { class: "modes" }, predict, cut, views.length > 1 && viewSelect)),
@@ -208,7 +208,7 @@
     boxes = view.boxes.map((box) => {
       const [x, y, w, h] = box.at;
       const kind = box.module ? "module" : nodes[box.nodes[0]].kind;
-      const badge = make("text", { class: "badge", x: w / 2 + 2, y: -h / 2 + 3 });
+      const badge = make("text", { class: "badge", x: w / 2 - 2, y: -h / 2 - 4 });
       const group = make("g", { class: `box ${kind}`, transform: `translate(${x} ${y})`, onclick: () => choose(box) },
         make("title", {}, box.module ? `Open ${box.module}` : `${box.title} ${box.subtitle}`),
         make("rect", { x: -w / 2, y: -h / 2, width: w, height: h, rx: 7 }),
@@ -217,7 +217,7 @@
       return { group, badge };
     });
     const width = view.width + 2 * pad, height = view.height + 2 * pad;
-    graph.replaceChildren(make("svg", { viewBox: `${-pad} ${-pad} ${width} ${height}`, width, height, "aria-hidden": "true" },
+    graph.replaceChildren(make("svg", { viewBox: `${-pad} ${-pad} ${width} ${height}`, width, height, style: `--height:${height}px`, "aria-hidden": "true" },
       make("defs", {}, arrow("head")), [...edges.values()], boxes.map((box) => box.group)));
   }
 
@@ -322,6 +322,7 @@
         i < 1 && ledger(k, steps.length)];
     });
     return [
+      data.lead && panel("", make("p", {}, data.lead)),
       panel(ledgers.length ? "Where several gradients meet" : "What happens here",
         ledgers.length ? ledgers
           : make("p", {}, "Every tensor here is used once, so every gradient arrives in one piece."),
@@ -333,7 +334,7 @@
           make("kbd", {}, "End"), " jump. Click a box to go there. ",
           make("b", {}, "Predict first"), " hides each result until you have made a guess. ",
           make("b", {}, "Cut this edge"), " shows which gradients go wrong without one contribution.")),
-    ];
+    ].filter(Boolean);
   }
 
   function forwardPanels(k) {
@@ -372,11 +373,12 @@
   // u.grad = [scale path] + [squeeze path] = [so far], after step `number`
   function ledger(k, number, hidden = false) {
     const terms = steps.map((term, s) => [term, s]).filter(([term]) => term.source === k);
+    if (terms.length === 1) return make("p", {}, make("span", { class: "symbol" }, `${name(k)}.grad = `), "this contribution, the only one.");
     const scale = largest(...terms.map(([term]) => term.value), terms.at(-1)[0].total);
     const content = [make("span", { class: "symbol" }, `${name(k)}.grad =`)];
     let total;
     terms.forEach(([term, s], i) => {
-      const kind = terms.length > 1 ? `term term${Math.min(term.arrival, 4)}` : "";
+      const kind = `term term${Math.min(term.arrival, 4)}`;
       const now = s === number;
       if (i) content.push(make("span", { class: "symbol" }, "+"));
       if (s > number) {
@@ -388,7 +390,7 @@
         crossed && make("p", { class: "note" }, "✂ cut")));
       total = term;
     });
-    if (terms.length > 1) content.push(make("span", { class: "symbol" }, "="),
+    content.push(make("span", { class: "symbol" }, "="),
       card(total.arrival === terms.length ? "total" : "so far", total.total, { scale, hidden, class: "result" }));
     return make("div", { class: "ledger" }, content);
   }

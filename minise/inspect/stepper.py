@@ -24,23 +24,17 @@ from .trace import Trace
 from .values import Values
 
 
-def fragment(trace: Trace, title: str = "", lead: str = "") -> str:
+def fragment(trace: Trace) -> str:
     """The stepper as one HTML element that can stand in any page, several times.
 
-    title  its heading
-    lead   a few sentences below it: plain text
+    Raises ValueError for a graph that is too big to draw.
     """
     drawn = views(trace)
-    title = title or f"Backpropagation from {trace.nodes[-1].name}, edge by edge"
-    data = json.dumps(
-        {"title": title, "lead": lead, **page_data(trace, drawn)},
-        ensure_ascii=False,
-        separators=(",", ":"),
-    )
+    data = json.dumps(page_data(trace, drawn), ensure_ascii=False, separators=(",", ":"))
     inert = data.replace("<", "\\u003c")  # nothing in there can end the script element
     return (
         '<div class="minise-trace" data-lm-suppress-shortcuts="true">\n'
-        f"{static(trace, drawn[0], title, lead)}"
+        f"{static(trace, drawn[0])}"
         f'<script type="application/json">{inert}</script>\n'
         f'<script type="text/css">{resource("stepper.css")}</script>\n'
         f"<script>{resource('stepper.js')}</script>\n"
@@ -48,29 +42,37 @@ def fragment(trace: Trace, title: str = "", lead: str = "") -> str:
     )
 
 
-def page(trace: Trace, title: str = "", lead: str = "") -> str:
-    """A whole HTML document with one stepper."""
-    heading = escape(title or "Backpropagation, edge by edge")
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        '<link rel="icon" href="data:,">\n'
-        f"<title>{heading}</title>\n"
-        "<style>body { margin: 0; font-family: system-ui, sans-serif } </style>\n"
-        f"</head>\n<body>\n<main>\n{fragment(trace, title, lead)}</main>\n</body>\n</html>\n"
-    )
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="data:,">
+<title>{title}</title>
+<style>body {{ margin: 0; font-family: system-ui, sans-serif }}</style>
+</head>
+<body>
+<main>
+{content}</main>
+</body>
+</html>
+"""
 
 
-def save(trace: Trace, path: Path, title: str = "", lead: str = "") -> None:
-    """Write `page` to a file: under another name first, so that no half of a page is left."""
-    text = page(trace, title, lead)
+def save(trace: Trace, path: Path) -> None:
+    """Write a whole HTML document: under another name first, so that no half of it is left."""
+    page = PAGE.format(title=escape(title_of(trace)), content=fragment(trace))
     partial = path.with_name(path.name + ".partial")
     with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
+        file.write(page)
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+
+
+def title_of(trace: Trace) -> str:
+    return trace.title or f"Backpropagation from {trace.nodes[-1].name}, edge by edge"
 
 
 def resource(name: str) -> str:
@@ -87,6 +89,8 @@ def page_data(trace: Trace, drawn: list[View]) -> dict[str, Any]:
     """Everything that the page shows. Arrays and sources are stored once and meant by number."""
     arrays, sources = Table(values_data), Table(lambda s: {"place": s.place, "lines": s.lines})
     return {
+        "title": title_of(trace),
+        "lead": trace.lead,
         "nodes": [
             {
                 "name": node.name,
@@ -191,7 +195,7 @@ def view_data(view: View) -> dict[str, Any]:
 # --- what can be read without the program ---------------------------------------------------------
 
 
-def static(trace: Trace, view: View, title: str, lead: str) -> str:
+def static(trace: Trace, view: View) -> str:
     """A heading, a picture with a description, and a table of every step."""
     image = b64encode(picture(trace, view).encode()).decode()
     rows = "".join(
@@ -207,8 +211,8 @@ def static(trace: Trace, view: View, title: str, lead: str) -> str:
         for number, step in enumerate(trace.contributions, 1)
     )
     return (
-        f"<h3>{escape(title)}</h3>\n"
-        + (f"<p>{escape(lead)}</p>\n" if lead else "")
+        f"<h3>{escape(title_of(trace))}</h3>\n"
+        + (f"<p>{escape(trace.lead)}</p>\n" if trace.lead else "")
         + f'<img alt="{escape(description(trace))}" src="data:image/svg+xml;base64,{image}" '
         f'width="{round(view.layout.width) + 16}">\n'
         + "".join(f"<p>{escape(line)}</p>\n" for line in sums(trace))

@@ -111,11 +111,14 @@ class Trace:
     nodes          every tensor, oldest first: the order of the forward pass; the last is the loss
     contributions  every step of the backward pass, in order
     modules        the class of each module, by its path, as far as modules are known
+    title, lead    heading of the page, and some plain text to begin with
     """
 
     nodes: list[Node]
     contributions: list[Contribution]
     modules: dict[str, str] = field(default_factory=dict)
+    title: str = ""
+    lead: str = ""
 
     def node(self, name: str) -> Node:
         """The node of that name; KeyError lists the names there are."""
