@@ -202,8 +202,8 @@ class Layered:
     def place_sideways(self, width: list[float]) -> list[float]:
         """x of every point: layer after layer as close to the neighbours as the order allows.
 
-        The dummies of an edge pull each other into one vertical line. Leaves do not pull: what
-        they lead to stays in line with the ops above it.
+        The dummies of an edge pull each other into one vertical line. Boxes are pulled by boxes
+        that are no leaves, where there are such: a chain of ops becomes a straight line.
         """
         x = [0.0] * len(width)
         for layer in self.layers:
@@ -222,8 +222,8 @@ class Layered:
                         pull, strength = line_of[point], 20.0
                     else:
                         pull = self.above[point] if down else self.below[point]
-                        pull = [n for n in pull if n < self.boxes and self.above[n]] or pull
                         pull = pull or self.below[point] or self.above[point] or [point]
+                        pull = [n for n in pull if n < self.boxes and self.above[n]] or pull
                         strength = 3.0 if self.above[point] else 0.1
                     wanted.append(sum(x[n] for n in pull) / len(pull))
                     weight.append(strength)

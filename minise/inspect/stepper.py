@@ -156,6 +156,8 @@ def values_data(values: Values) -> dict[str, Any]:
     if not values.whole:
         data["corner"] = values.shown.shape
         data["stats"] = [values.minimum, values.maximum, values.norm]
+    if values.shown.dtype.kind in "iub":
+        data["integers"] = True
     if values.nonfinite:
         data["nonfinite"] = values.nonfinite
     return data

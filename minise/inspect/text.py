@@ -64,7 +64,7 @@ def table(rows: list[tuple[str, ...]]) -> list[str]:
 
 
 def shown(x: float | None) -> str:
-    """A number with about four digits, always with the same look: "0.123", "−1.5e-05", "NaN"."""
+    """A number with about four digits, always with the same look: "0.123", "−1.5e-5", "NaN"."""
     if x is None:
         return "none"
     if math.isnan(x):
@@ -75,7 +75,8 @@ def shown(x: float | None) -> str:
     if size == 0:
         digits = "0"
     elif not 0.001 <= size < 1000:
-        digits = f"{size:.1e}"
+        mantissa, exponent = f"{size:.1e}".split("e")
+        digits = f"{mantissa}e{int(exponent)}"
     else:
         digits = f"{size:.{3 - (size >= 10) - (size >= 100)}f}"
     return f"−{digits}" if x < 0 else digits
