@@ -351,7 +351,7 @@
   }
 
   function sourcePanel(node) {
-    const block = (label, k) => k != null && [h("h4", label, h("small", ` ${sources[k].place}`)), h("pre", { tabindex: 0 }, sources[k].lines)];
+    const block = (label, numbers) => numbers.map((k) => [h("h4", label, h("small", ` ${sources[k].place}`)), h("pre", { tabindex: 0 }, sources[k].lines)]);
     const details = h("details.panel", { toggle: () => { reading = details.open; } },
       h("summary", `The lines that ran: ${node.op}`, node.path && h("small", ` in ${node.path}`)),
       h("p.where", `${node.formula}  ⇒  ${node.derivative}`), block("forward", node.forward), block("backward", node.backward));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,8 +39,8 @@ class Node:
     formula: str = ""
     derivative: str = ""
     path: str = ""
-    forward: Source | None = None
-    backward: Source | None = None
+    forward: Sequence[Source] = ()
+    backward: Sequence[Source] = ()
     inputs: tuple[int, ...] = ()
     parameters: tuple[str, ...] = ()
 
