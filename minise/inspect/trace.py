@@ -135,4 +135,7 @@ class Trace:
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
         from .stepper import fragment
 
-        return {"text/html": fragment(self), "text/plain": str(self)}
+        try:
+            return {"text/html": fragment(self), "text/plain": str(self)}
+        except ValueError as error:  # too big to draw
+            return {"text/plain": f"{self}\n\n{error}"}
