@@ -118,8 +118,8 @@ def test_boxes_keep_apart_and_edges_point_down():
     ]
     for a, b in combinations(boxes, 2):
         assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
-    assert all(0 <= x0 and x1 <= placed.width + 1e-6 for x0, _, x1, _ in boxes)
-    assert all(0 <= y0 and y1 <= placed.height + 1e-6 for _, y0, _, y1 in boxes)
+    assert all(-1e-6 <= x0 and x1 <= placed.width + 1e-6 for x0, _, x1, _ in boxes)
+    assert all(-1e-6 <= y0 and y1 <= placed.height + 1e-6 for _, y0, _, y1 in boxes)
     for (a, b), route in zip(edges, placed.routes):
         assert all(y0 < y1 for (_, y0), (_, y1) in pairwise(route))
         assert boxes[a][0] <= route[0][0] <= boxes[a][2]

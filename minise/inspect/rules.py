@@ -123,16 +123,17 @@ def axes_repeated(op: Function, shape: Shape, output: Shape) -> tuple[int, ...]:
     """Axes of the output along which an input of `shape` was repeated; backward sums over them.
 
     By NumPy's rule where the output has the broadcast shape of all inputs; a vector of C numbers
-    beside an output (N, C, ...) is repeated along all axes but C.
+    that is used beside others to make (N, C, ...) is repeated along all axes but C.
     """
+    inputs = op.graph_inputs()
     try:
-        together = numpy.broadcast_shapes(*(tensor.shape for tensor in op.graph_inputs()))
+        together = numpy.broadcast_shapes(*(tensor.shape for tensor in inputs))
     except ValueError:
         together = None
     if together == output or isinstance(op, Expand):
         aligned = (1,) * (len(output) - len(shape)) + shape
         return tuple(i for i, (n, m) in enumerate(zip(aligned, output)) if n == 1 != m)
-    if len(output) > 2 and shape == output[1:2]:
+    if len(inputs) > 1 and shape == output[1:2]:
         return tuple(i for i in range(len(output)) if i != 1)
     return ()
 
