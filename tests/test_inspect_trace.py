@@ -90,7 +90,7 @@ def test_two_uses_in_one_op():
 
 def test_the_paths_of_an_se_block_are_what_the_paper_says():
     """du = dy · s + dz / (H·W), each term on its own, from closed formulas."""
-    trace, u, y, dy, se = small_block()
+    trace, u, _, dy, se = small_block()
     x, g = u.numpy(), dy.numpy()
     w1, b1, w2, b2 = (p.numpy() for p in se.parameters())
     z = x.mean(axis=(2, 3))
@@ -221,7 +221,8 @@ def test_names_are_those_of_the_caller():
         (lambda x: x.expand(4, 3), (1, 3), (0,), ()),
         (lambda x: F.linear(minise.ones(5, 3), minise.ones(2, 3), x), (2,), (0,), ()),
         (lambda x: F.linear(x, minise.ones(2, 3)), (5, 3), (), ()),
-        (lambda x: F.conv2d(minise.ones(1, 2, 4, 4), minise.ones(3, 2, 2, 2), x), (3,), (0, 2, 3), ()),
+        (lambda x: F.conv2d(minise.ones(2, 2, 4, 4), minise.ones(3, 2, 2, 2), x),
+         (3,), (0, 2, 3), ()),
         (lambda x: x.sum(), (2, 3), (), (0, 1)),
         (lambda x: x.mean(axis=1), (2, 3), (), (1,)),
         (lambda x: x.amax(axis=(0, 2), keepdims=True), (2, 3, 4), (), (0, 2)),
@@ -246,9 +247,11 @@ def test_axes_that_are_summed_or_repeated(forward, shape, repeated, reduced):
         ("linear", ("x", "weight"), 1, "dW = dyᵀ @ x"),
         ("batch_norm", ("x", "weight", "bias"), 2, "dβ = Σ dy"),
         ("axpy", ("scale", "u", "shortcut"), 2, "dx = dy"),
-        ("axpy_relu", ("scale", "u", "shortcut"), 0, "ds = Σ_hw dv · u,  dv = dy where y > 0, else 0"),
+        ("axpy_relu", ("scale", "u", "shortcut"), 0,
+         "ds = Σ_hw dv · u,  dv = dy where y > 0, else 0"),
         ("where", ("condition", "a", "b"), 2, "db = dy where not condition"),
-        ("hardswish", ("x",), 0, "dx = 0 where x <= -3,  dy where x >= 3,  dy · (2x + 3) / 6 between"),
+        ("hardswish", ("x",), 0,
+         "dx = 0 where x <= -3,  dy where x >= 3,  dy · (2x + 3) / 6 between"),
         ("cat", ("x_1", "x_2"), 1, "dx_i = the part of dy that came from x_i"),
     ],
 )  # fmt: skip
@@ -284,12 +287,12 @@ def by_hand(tensors, dy, cut=None):
 
     u, w1, b1, w2, b2 = (minise.tensor(t.numpy(), requires_grad=True) for t in tensors)
     z = F.adaptive_avg_pool2d(*inputs(u), 1)
-    z = inputs(z)[0].reshape(2, 4)
+    z = inputs(z)[0].flatten(1)
     h = F.linear(*inputs(z, w1, b1))
     h = F.relu(*inputs(h))
     a = F.linear(*inputs(h, w2, b2))
     s = F.sigmoid(*inputs(a))
-    s = inputs(s)[0].reshape(2, 4, 1, 1)
+    s = inputs(s)[0].reshape(*s.shape, 1, 1)
     a, b = inputs(u, s)
     y = a * b
     if y.op is not None:
