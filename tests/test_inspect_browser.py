@@ -46,15 +46,15 @@ host => {
   const root = host.shadowRoot;
   const texts = (selector, within = root) => [...within.querySelectorAll(selector)].map(e => e.textContent);
   const cards = (within) => [...within.querySelectorAll(".card")].map(card => ({
-    heading: card.querySelector("h4").firstChild.textContent,
+    heading: card.querySelector(".head").firstChild.textContent,
     classes: [...card.classList],
-    shape: card.querySelector("h4 small")?.textContent.trim(),
+    shape: card.querySelector(".head small")?.textContent.trim(),
     cells: texts("td", card),
     exact: [...card.querySelectorAll("td")].map(cell => cell.title),
   }));
   const panels = {};
   for (const panel of root.querySelectorAll("section.panel"))
-    panels[panel.querySelector("h3")?.textContent ?? ""] = cards(panel);
+    panels[panel.querySelector("h2, h3")?.textContent ?? ""] = cards(panel);
   return {
     panels,
     sentence: texts(".sentence")[0],
@@ -491,8 +491,11 @@ def test_without_scripts(browser, saved, block):
 # --- JupyterLab -----------------------------------------------------------------------------------
 
 
-def notebook(*traces):
-    """A notebook with one output for each trace, as `minise.trace(loss)` in a cell leaves it."""
+def notebook(name, *traces):
+    """A notebook with one output for each trace, as `minise.trace(loss)` in a cell leaves it.
+
+    Trust goes by content, so two notebooks have to differ in something.
+    """
     cells = [
         {
             "cell_type": "code", "execution_count": k, "id": f"cell{k}", "metadata": {},
@@ -505,7 +508,12 @@ def notebook(*traces):
         for k, trace in enumerate(traces, 1)
     ]  # fmt: skip
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    return {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    return {
+        "cells": cells,
+        "metadata": {"kernelspec": kernel, "title": name},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -521,7 +529,7 @@ def lab(tmp_path_factory, block, small):
     folder = tmp_path_factory.mktemp("lab")
     (folder / "work").mkdir()
     for name in ("trusted", "untrusted"):
-        (folder / "work" / f"{name}.ipynb").write_text(json.dumps(notebook(block, small)))
+        (folder / "work" / f"{name}.ipynb").write_text(json.dumps(notebook(name, block, small)))
     environment = {
         **os.environ,
         **{f"JUPYTER_{kind}_DIR": str(folder / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")},

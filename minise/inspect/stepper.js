@@ -11,6 +11,8 @@
   const data = JSON.parse(script("application/json"));
   const { nodes, steps, views, arrays, sources } = data;
   const root = host.attachShadow({ mode: "open" });
+  const alone = host.matches("body > main > *");  // a page of its own
+  const level = alone ? 1 : 2;  // of the heading
 
   // h("p.note", { title: "..." }, "text", child): an element. Text never becomes markup.
   function h(name, ...parts) {
@@ -76,7 +78,7 @@
   }
 
   const card = (kind, heading, k, options = {}, note) => h(`div.card${kind}`,
-    h("h4", heading, h("small", ` ${tuple(arrays[k].shape)}`)), heat(k, options), note && h("p.note", note));
+    h("div.head", heading, h("small", ` ${tuple(arrays[k].shape)}`)), heat(k, options), note && h("p.note", note));
   const symbol = (text) => h("span.symbol", text);
 
   // --- what there is to step through -------------------------------------------------------------
@@ -150,7 +152,7 @@
   const graph = h("div.graph", { tabindex: 0, role: "group", "aria-label": "Graph" });
   const panels = h("div");
 
-  root.append(h("style", script("text/css")), h("section.stepper", { "aria-label": data.title }, h("h2", data.title),
+  root.append(h("style", script("text/css")), h("section.stepper", { "aria-label": data.title }, h(`h${level}.title`, data.title),
     h("div.bar", h("div", first, back, next, last, jump), slider, position,
       h("label", predict, "Predict first"), h("label", cut, "✂ Cut this edge"), views.length > 1 && select),
     sentence, h("div.columns", graph, panels)));
@@ -219,7 +221,7 @@
 
   // --- panels ------------------------------------------------------------------------------------
 
-  const panel = (heading, ...content) => h("section.panel", heading && h("h3", heading), content);
+  const panel = (heading, ...content) => h("section.panel", heading && h(`h${level + 1}`, heading), content);
 
   function render() {
     const moment = visible[at], { phase, node, step } = moment;
@@ -312,7 +314,7 @@
     return h("div.cards", head, terms.map((step, i) => {
       const now = step.number === after, off = now && cutting;
       return [i > 0 && symbol("+"), step.number > after
-        ? h(`div.card.waiting${term(step)}`, h("h4", step.role), h("p.note", "still on its way"))
+        ? h(`div.card.waiting${term(step)}`, h("div.head", step.role), h("p.note", "still on its way"))
         : card(`${term(step)}${now ? ".now" : ""}${off ? ".off" : ""}`, step.role, step.value, { scale, hidden: hidden && now }, off && "✂ cut")];
     }), symbol("="), card(".result", arrived.arrival === terms.length ? "total" : "so far", arrived.total, { scale, hidden }));
   }
@@ -351,7 +353,7 @@
   }
 
   function sourcePanel(node) {
-    const block = (label, numbers) => numbers.map((k) => [h("h4", label, h("small", ` ${sources[k].place}`)), h("pre", { tabindex: 0 }, sources[k].lines)]);
+    const block = (label, numbers) => numbers.map((k) => [h("div.head", label, h("small", ` ${sources[k].place}`)), h("pre", { tabindex: 0 }, sources[k].lines)]);
     const details = h("details.panel", { toggle: () => { reading = details.open; } },
       h("summary", `The lines that ran: ${node.op}`, node.path && h("small", ` in ${node.path}`)),
       h("p.where", `${node.formula}  ⇒  ${node.derivative}`), block("forward", node.forward), block("backward", node.backward));
@@ -371,7 +373,7 @@
   }
   root.addEventListener("keydown", press);
   // On a page of its own the keys work wherever the focus is.
-  if (host.parentElement.matches("body > main")) document.addEventListener("keydown", (event) => event.target === document.body && press(event));
+  if (alone) document.addEventListener("keydown", (event) => event.target === document.body && press(event));
 
   // JupyterLab has themes of its own; elsewhere the system's setting counts.
   const theme = () => {
