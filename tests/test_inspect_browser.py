@@ -16,6 +16,7 @@ from urllib.request import urlopen
 
 import numpy
 import pytest
+from test_inspect_trace import by_hand
 
 import minise
 from minise import functional as F
@@ -23,7 +24,6 @@ from minise.inspect import examples
 from minise.inspect.fold import EVERYTHING, views
 from minise.inspect.stepper import fragment
 from minise.inspect.text import shown
-from test_inspect_trace import by_hand
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
@@ -263,7 +263,7 @@ def test_predict_before_reveal(open_page, saved, block):
     said = read(page)
     *_, result = said["panels"]["This contribution"]
     assert set(result["cells"]) == {"?"}
-    first, waiting, total = said["panels"]["Ledger of u: 1 of 2 arrived"]
+    first, _, total = said["panels"]["Ledger of u: 1 of 2 arrived"]
     assert set(first["cells"]) == set(total["cells"]) == {"?"}
     assert not any(first["exact"] + total["exact"])  # no peeping either
     right = float(block.contributions[0].value.shown.ravel()[0])
@@ -382,6 +382,11 @@ def test_folding(open_page, network):
             assert titles.all_text_contents() == [box.title for box in view.boxes]
     select.select_option("")
     page.keyboard.press("Home")
+    page.get_by_role("button", name="Go to this contribution: squeeze path").first.click()
+    assert select.input_value() == "layer1.0"  # which is the first to show it
+    assert "(squeeze path)" in read(page)["sentence"]
+    select.select_option("")
+    page.get_by_label("First step").click()
     seen = 0
     while not page.get_by_label("Last step").is_disabled():  # only what crosses a box is stepped
         page.get_by_label("Step on (right arrow)").click()
@@ -530,11 +535,8 @@ def lab(tmp_path_factory, block, small):
     (folder / "work").mkdir()
     for name in ("trusted", "untrusted"):
         (folder / "work" / f"{name}.ipynb").write_text(json.dumps(notebook(name, block, small)))
-    environment = {
-        **os.environ,
-        **{f"JUPYTER_{kind}_DIR": str(folder / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")},
-        "IPYTHONDIR": str(folder / "ipython"),
-    }  # fmt: skip
+    own = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
+    environment = {**os.environ, **{name: str(folder / name.lower()) for name in own}}
     jupyter = [sys.executable, "-m", "jupyter"]
     subprocess.run(
         [*jupyter, "trust", "trusted.ipynb"], cwd=folder / "work", env=environment, check=True,

@@ -395,7 +395,7 @@ def test_values_that_are_not_finite():
 def test_large_arrays_keep_a_corner():
     array = numpy.random.RandomState(0).standard_normal((6, 5, 8, 9)).astype("float32")
     values = Values.of(array)
-    numpy.testing.assert_array_equal(values.shown, array[:1, :2, :5, :5])
+    numpy.testing.assert_array_equal(values.shown, array[:1, :1, :5, :5])
     assert not values.whole
     assert (values.minimum, values.maximum) == (array.min(), array.max())
     assert values.norm == pytest.approx(numpy.linalg.norm(array.ravel()))

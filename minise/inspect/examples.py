@@ -32,6 +32,12 @@ class Recalled(SEBlock):
         self.fc2.register_forward_hook(lambda _, h, a: seen.update({"h": h[0], "a₂": a}))
         self.seen = seen
 
+    def squeeze(self, u: Tensor) -> Tensor:
+        z = super().squeeze(u)
+        if z.op is not None:
+            self.seen["mean"] = z.op.graph_inputs()[0]
+        return z
+
     def excite(self, z: Tensor) -> Tensor:
         self.seen["s"] = super().excite(z)
         return self.seen["s"]

@@ -130,6 +130,13 @@
     if (found >= 0) go(found);
   }
 
+  function goToStep(step) {  // in the first view that shows it, if this one does not
+    const shows = ({ boxes }) => !boxes.some(({ nodes }) => nodes.includes(step.op) && nodes.includes(step.source));
+    if (!shows(view)) open(views.find(shows).name);
+    goTo((moment) => moment.step === step);
+    next.focus();
+  }
+
   // --- the fixed parts of the page ---------------------------------------------------------------
 
   const button = (label, title, click, kind = "") => h(`button${kind}`, { type: "button", "aria-label": title, title, click }, label);
@@ -221,6 +228,7 @@
 
   // --- panels ------------------------------------------------------------------------------------
 
+  const some = (list, make) => [list.slice(0, 12).map(make), list.length > 12 && h("p.note", `and ${list.length - 12} more`)];
   const panel = (heading, ...content) => h("section.panel", heading && h(`h${level + 1}`, heading), content);
 
   function render() {
@@ -253,29 +261,27 @@
       + (revealed ? "" : " Predict it.");
   }
 
+  const leaves = indices.filter((k) => !nodes[k].op && into[k].length);
   const several = indices.filter((k) => into[k].length > 1);
 
   function startPanels() {
-    const sums = several.slice(0, 12).map((k, i) => [
+    const sums = some(several, (k, i) => [
       h("p", h("b", name(k)), ` is used ${into[k].length} times, so its gradient is a sum. Go to `, into[k].map((step, j) => [j > 0 && " or ",
-        button(step.role, `Go to this contribution: ${step.role}`, () => { goTo((m) => m.step === step); next.focus(); }, term(step))])),
+        button(step.role, `Go to this contribution: ${step.role}`, () => goToStep(step), term(step))])),
       i === 0 && ledger(k, steps.length)]);
     return [
       data.lead && panel("", h("p", data.lead)),
-      panel("Where several gradients meet", several.length ? sums : h("p", "Nowhere: every tensor is used once, so its gradient arrives in one piece."),
-        several.length > 12 && h("p.note", `and ${several.length - 12} more`)),
+      panel("Where several gradients meet", several.length ? sums : h("p", "Nowhere: every tensor is used once, so its gradient arrives in one piece.")),
       panel("How to read it",
-        h("p", "An op takes the gradient of its output and passes on a contribution to each of its inputs. What arrives at a tensor is added up in its ledger. When all has arrived, the op that made the tensor takes over."),
+        h("p", "An op takes the gradient of its output and sends a contribution to each input. A tensor's ledger adds up what arrives. When all is there, the op that made the tensor takes over."),
         h("p", h("kbd", "←"), " ", h("kbd", "→"), " step, ", h("kbd", "Home"), " ", h("kbd", "End"), " jump; a click on a box goes there. ",
           h("b", "Predict first"), " hides each result until you have guessed. ", h("b", "Cut this edge"), " shows which gradients go wrong without one contribution.")),
     ];
   }
 
   function endPanels() {
-    const leaves = indices.filter((k) => !nodes[k].op && into[k].length);
     return [several.length > 0 && panel(`Ledger of ${name(several[0])}`, ledger(several[0], steps.length)),
-      panel("Gradients of the leaves", h("div.cards", leaves.slice(0, 12).map((k) => card("", `${name(k)}.grad`, into[k].at(-1).total))),
-        leaves.length > 12 && h("p.note", `and ${leaves.length - 12} more`))];
+      panel("Gradients of the leaves", h("div.cards", some(leaves, (k) => card("", `${name(k)}.grad`, into[k].at(-1).total))))];
   }
 
   const bindings = (node, k) => [...node.parameters.map((p, i) => `${p} = ${name(node.inputs[i])}`), `y = ${name(k)}`].join(", ");
@@ -339,11 +345,10 @@
     return h("p.shapes", "Shapes: dy ", marked(arrays[step.gradient].shape, step.repeated), summed ? " Σ→ " : spread ? " ×→ " : " → ",
       marked(arrays[step.value].shape, step.reduced),
       summed > 0 && h("span.note", " repeated forward, so summed backward"),
-      spread > 0 && h("span.note", " made one number forward, so repeated backward"));
+      spread > 0 && h("span.note", " reduced forward, so repeated backward"));
   }
 
   function cutPanel(step) {
-    const leaves = indices.filter((k) => !nodes[k].op && into[k].length);
     const changed = leaves.filter((k) => k in step.cut), same = leaves.filter((k) => !(k in step.cut));
     return panel(`Without this edge: ${changed.length} of ${leaves.length} gradients of leaves are wrong`, changed.map((k) => {
       const right = into[k].at(-1).total, wrong = step.cut[k], scale = largest(right, wrong);

@@ -76,9 +76,12 @@ def title_of(trace: Trace) -> str:
 
 
 def resource(name: str) -> str:
-    """A file of this folder without indentation and lines of comment: it goes into each output."""
+    """A file of this folder without indentation and comments, because it goes into each output.
+
+    A comment is a line of its own, or stands two spaces behind the code.
+    """
     lines = (files(__package__) / name).read_text(encoding="utf-8").splitlines()
-    stripped = (line.strip() for line in lines)
+    stripped = (line.partition("  // ")[0].strip() for line in lines)
     return "\n".join(line for line in stripped if line and not line.startswith("//"))
 
 

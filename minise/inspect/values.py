@@ -10,7 +10,7 @@ from .. import backend
 from ..autograd import Array
 
 WHOLE = 144  # arrays of up to so many elements are kept whole
-CORNER = (1, 2, 5, 5)  # of larger ones: so many entries along the last four axes, one along others
+CORNER = (1, 1, 5, 5)  # of larger ones: so many entries along the last four axes, one along others
 ROW = 16  # ... and so many of a vector
 
 
