@@ -182,28 +182,34 @@ class Layered:
     # Coordinates
 
     def coordinates(self, sizes: Sequence[tuple[float, float]], edges: Sequence[Edge]) -> Layout:
-        width = [w for w, _ in sizes] + [0.0] * (len(self.above) - self.boxes)
+        dummies = len(self.above) - self.boxes
+        width = [w for w, _ in sizes] + [0.0] * dummies
+        height = [h for _, h in sizes] + [0.0] * dummies
         x = self.place_sideways(width)
-        y, height = [0.0] * len(x), 0.0
-        for layer in self.layers:
-            tallest = max((sizes[p][1] for p in layer if p < self.boxes), default=0.0)
-            for point in layer:
-                y[point] = height + tallest / 2
-            height += tallest + LAYER_GAP
         left = min((x[p] - width[p] / 2 for p in range(len(x))), default=0.0)
         x = [value - left for value in x]
+        y, bottom = [0.0] * len(x), -LAYER_GAP
+        for layer in self.layers:
+            top = bottom + LAYER_GAP
+            bottom = top + max(height[point] for point in layer)
+            for point in layer:
+                y[point] = (top + bottom) / 2
+                if point >= self.boxes:  # a long edge runs straight down past the boxes
+                    height[point] = bottom - top
         ports = self.ports(x, [w for w, _ in sizes], edges)
         routes = []
-        for number, (a, b) in enumerate(edges):
-            start = (x[a] + ports[number, a], y[a] + sizes[a][1] / 2)
-            end = (x[b] + ports[number, b], y[b] - sizes[b][1] / 2)
-            inner = [(x[p], y[p]) for p in self.chains[a, b][1:-1]]
-            routes.append([start, *inner, end])
+        for number, edge in enumerate(edges):
+            ends = [
+                (x[p] + ports.get((number, p), 0.0), y[p] + side * height[p] / 2)
+                for p in self.chains[edge]
+                for side in (-1, 1)
+            ]
+            routes.append(ends[1:-1])  # from the bottom of one box to the top of the other
         return Layout(
             centres=[(x[i], y[i]) for i in range(self.boxes)],
             routes=routes,
             width=max((x[p] + width[p] / 2 for p in range(len(x))), default=0.0),
-            height=max(height - LAYER_GAP, 0.0),
+            height=max(bottom, 0.0),
             crossings=self.crossings(),
         )
 

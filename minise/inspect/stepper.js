@@ -110,11 +110,10 @@
     view = views.find((candidate) => candidate.name === name);
     boxOf = new Map(view.boxes.flatMap((box, k) => box.nodes.map((node) => [node, k])));
     visible = moments.filter(isVisible);
-    at = visible.findLastIndex((moment) => moment.order <= order);
     slider.max = visible.length - 1;
     select.value = name;
     draw();
-    render();
+    go(visible.findLastIndex((moment) => moment.order <= order));
   }
 
   function go(to) {
@@ -151,7 +150,7 @@
   });
   const slider = h("input", { type: "range", min: 0, "aria-label": "Step", input: () => go(Number(slider.value)) });
   const position = h("span.position");
-  const predict = h("input", { type: "checkbox", change: () => { predicting = predict.checked; revealed = !predicting; guess = null; render(); } });
+  const predict = h("input", { type: "checkbox", change: () => { predicting = predict.checked; go(at); } });
   const cut = h("input", { type: "checkbox", change: () => { cutting = cut.checked; render(); } });
   const select = h("select", { "aria-label": "Modules", change: () => open(select.value) }, views.map((v) =>
     h("option", { value: v.name }, { "": "all modules folded", "*": "everything open" }[v.name] ?? `open ${v.name}`)));
@@ -195,7 +194,7 @@
   function choose(box) {
     if (box.module) return open(box.module);
     const node = box.nodes[0], forward = visible[at].phase === "forward" && nodes[node].op;
-    return goTo((m) => (forward ? m.node === node : m.step?.source === node));
+    goTo((m) => (forward ? m.node === node : m.step?.source === node));
   }
 
   function light({ phase, node, step }) {
@@ -274,7 +273,7 @@
       panel("Where several gradients meet", several.length ? sums : h("p", "Nowhere: every tensor is used once, so its gradient arrives in one piece.")),
       panel("How to read it",
         h("p", "An op takes the gradient of its output and sends a contribution to each input. A tensor's ledger adds up what arrives. When all is there, the op that made the tensor takes over."),
-        h("p", h("kbd", "←"), " ", h("kbd", "→"), " step, ", h("kbd", "Home"), " ", h("kbd", "End"), " jump; a click on a box goes there. ",
+        h("p", h("b", "← → Home End"), " step and jump; a click on a box goes there. ",
           h("b", "Predict first"), " hides each result until you have guessed. ", h("b", "Cut this edge"), " shows which gradients go wrong without one contribution.")),
     ];
   }

@@ -199,6 +199,12 @@ def view_data(view: View) -> dict[str, Any]:
 # --- what can be read without the program ---------------------------------------------------------
 
 
+STILL = (
+    "This is the still version. Trust the notebook and run the cell, or open a page written by "
+    'trace.save("page.html") in a browser, to step through it.'
+)
+
+
 def static(trace: Trace, view: View) -> str:
     """A heading, a picture with a description, and a table of every step."""
     image = b64encode(picture(trace, view).encode()).decode()
@@ -220,6 +226,7 @@ def static(trace: Trace, view: View) -> str:
         + f'<img alt="{escape(description(trace))}" src="data:image/svg+xml;base64,{image}" '
         f'width="{round(view.layout.width) + 16}">\n'
         + "".join(f"<p>{escape(line)}</p>\n" for line in sums(trace))
+        + f"<p><em>{escape(STILL)}</em></p>\n"
         + "<details><summary>Every step of the backward pass</summary>\n<table>\n<thead>"
         + table_row("step", "gradient of", "goes to", "rule", "path", "shape", "values", cell="th")
         + f"</thead>\n<tbody>{rows}</tbody>\n</table></details>\n"
