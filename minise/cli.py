@@ -56,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     add_demo(commands.add_parser("demo", help="train with and without SE, a few minutes"))
     add_train(commands.add_parser("train", help="train a network on pictures"))
     add_eval(commands.add_parser("eval", help="loss and accuracy of a trained network"))
+    add_step(commands.add_parser("step", help="a page to step through backprop"))
     add_summary(commands.add_parser("summary", help="shapes, parameters, multiply-adds"))
     add_predict(commands.add_parser("predict", help="the five likeliest classes of images"))
     add_gates(commands.add_parser("gates", help="draw what the gates of a trained network do"))
@@ -161,6 +162,28 @@ def run_eval(options: argparse.Namespace) -> int:
     result = run_folder.evaluate_run(options.folder, options.weights, **changes(options))
     print(f"test loss {result.loss:.4f}, accuracy {result.accuracy:.2%}, "
           f"{len(result.labels):,} pictures")  # fmt: skip
+    return 0
+
+
+def add_step(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "model", nargs="?", default="se", help="se (one SE block, the default) or a model's name"
+    )
+    command.add_argument("-o", "--output", metavar="FILE.html", help="default: print it as text")
+    command.add_argument("--size", type=int, help="side of a model's images; default: its own")
+    command.add_argument("--seed", type=int, help="of the random weights and images")
+    command.set_defaults(run=run_step)
+
+
+def run_step(options: argparse.Namespace) -> int:
+    from .inspect import examples
+
+    trace = examples.create(options.model, size=options.size, seed=options.seed)
+    if options.output is None:
+        print(trace)
+    else:
+        trace.save(options.output)
+        print(f"{options.output}: open it in a browser")
     return 0
 
 
