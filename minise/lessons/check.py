@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import html
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -113,7 +113,8 @@ class Check:
         return verdict
 
     def judge(self, exercise: Exercise, function: Callable[..., Any]) -> Verdict:
-        seen, worst = [], 0.0
+        seen: list[str] = []
+        worst = 0.0
         for name, point in self.points.items():
             given = [point[key].copy() for key in exercise.inputs.split()]
             outcome = attempt(function, given)
@@ -212,31 +213,32 @@ def find_hint(exercise: Exercise, point: Point, outcome: Any) -> str:
     for mistake in exercise.mistakes:
         if same(outcome, attempt(mistake.wrong, given)):
             return mistake.hint
-    for hint, wrong in common_mistakes(outcome, point[exercise.answer]):
-        if same(outcome, wrong):
-            return hint
-    return ""
-
-
-def common_mistakes(outcome: Any, expected: numpy.ndarray) -> Iterator[tuple[str, numpy.ndarray]]:
-    """Those that any exercise may see, with what they give."""
-    if expected.ndim == 2:
-        yield "Rows and columns are exchanged: the result is transposed.", expected.T
-    if isinstance(outcome, numpy.ndarray) and outcome.shape == expected.shape:
+    expected = point[exercise.answer]
+    if expected.ndim == 2 and same(outcome, expected.T):
+        return "Rows and columns are exchanged: the result is transposed."
+    if is_floats(outcome) and outcome.shape == expected.shape:
         factor = (outcome * expected).sum() / (expected * expected).sum()
-        yield (
-            f"Every value is {factor:.4g} times the expected one: a sign or a factor is lost, or "
-            "counted twice."
-        ), factor * expected
+        if same(outcome, factor * expected):
+            return (
+                f"Every value is {factor:.4g} times the expected one: a sign or a factor is lost, "
+                "or counted twice."
+            )
+    return ""
 
 
 def same(outcome: Any, wrong: Any) -> bool:
     """The same numbers in the same shape, or the same exception."""
-    if isinstance(outcome, Exception) or isinstance(wrong, Exception):
+    if isinstance(outcome, Exception):
         return type(outcome) is type(wrong) and str(outcome) == str(wrong)
     return (
-        isinstance(outcome, numpy.ndarray)
-        and outcome.dtype.kind == "f"
+        is_floats(outcome)
+        and is_floats(wrong)
         and outcome.shape == wrong.shape
         and bool((relative_error(outcome, wrong) <= TOLERANCE).all())
     )
+
+
+def is_floats(outcome: Any) -> bool:
+    """A floating-point array without inf and NaN."""
+    is_float = isinstance(outcome, numpy.ndarray) and outcome.dtype.kind == "f"
+    return is_float and bool(numpy.isfinite(outcome).all())

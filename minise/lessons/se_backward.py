@@ -1,13 +1,13 @@
 """Lesson 07: the ten steps from dy back to dx through an SE block, and what goes wrong in them.
 
-Forward, in the lesson's letters (J hidden units; `s` stands for s[:, :, None, None] in the last line):
+Forward, in the lesson's letters (J hidden units):
 
     z = mean of x over H and W     (N, C)
     a = z @ W1.T + b1              (N, J)
     h = ReLU(a)                    (N, J)
     v = h @ W2.T + b2              (N, C)
     s = σ(v)                       (N, C)
-    y = s · x                      (N, C, H, W)
+    y = s[:, :, None, None] * x    (N, C, H, W)
 
 What is expected of each step is computed by minise's own engine. A test holds the engine against
 PyTorch on the same numbers.
@@ -24,22 +24,24 @@ from .. import functional as F
 from ..autograd import Tensor
 from .check import Check, Exercise, Mistake, Point
 
+Array = numpy.ndarray
+
 INPUTS = ("x", "W1", "b1", "W2", "b2", "dy")
 
 RECORDED = load_file(Path(__file__).with_name("se_backward.safetensors"))
 
 
-def numbers() -> list[numpy.ndarray]:
+def numbers() -> list[Array]:
     """The lesson's x, W1, b1, W2, b2 and dy: 2 images, 4 channels of 3x3, 2 hidden units."""
     return [RECORDED[name].copy() for name in INPUTS]
 
 
-def pytorch() -> dict[str, numpy.ndarray]:
+def pytorch() -> dict[str, Array]:
     """What PyTorch gave for these numbers: "ds", "dW2", …, "dx", and "direct" and "gate" alone."""
     return {name: array.copy() for name, array in RECORDED.items() if name not in INPUTS}
 
 
-def point(x, W1, b1, W2, b2, dy) -> Point:
+def point(x: Array, W1: Array, b1: Array, W2: Array, b2: Array, dy: Array) -> Point:
     """All values of the forward and the backward pass by name, computed by minise."""
     values = {"x": x, "W1": W1, "b1": b1, "W2": W2, "b2": b2}
 
@@ -71,21 +73,19 @@ def point(x, W1, b1, W2, b2, dy) -> Point:
     }
 
 
-def draw(N: int, C: int, J: int, H: int, W: int, seed: int) -> list[numpy.ndarray]:
+def draw(N: int, C: int, J: int, H: int, W: int, seed: int) -> list[Array]:
     """Random x, W1, b1, W2, b2 and dy, in float64."""
     stream = numpy.random.RandomState(seed)
     shapes = [(N, C, H, W), (J, C), (J,), (C, J), (C,), (N, C, H, W)]
     return [stream.standard_normal(shape) for shape in shapes]
 
 
-def everywhere(values: numpy.ndarray, x: numpy.ndarray) -> numpy.ndarray:
+def everywhere(values: Array, x: Array) -> Array:
     """One value per channel (N, C), repeated at every pixel: (N, C, H, W)."""
     return numpy.broadcast_to(values[:, :, None, None], x.shape)
 
 
 # --- the mistakes -------------------------------------------------------------------------------
-
-AXES = "s is (N, C) and must line up with (N, C, H, W): write s[:, :, None, None]."
 
 GRAD_S = [
     Mistake(
@@ -107,7 +107,7 @@ GRAD_S = [
         lambda dy, x: dy.sum(axis=(2, 3)),
     ),
     Mistake(
-        "The sum runs over the images too. Every image has gates of its own: sum over H and W only.",
+        "The sum runs over the images too. Every image has gates of its own: only H and W.",
         lambda dy, x: (dy * x).sum(axis=(0, 2, 3)),
     ),
 ]
@@ -207,22 +207,19 @@ def of_bias(gradient: str) -> list[Mistake]:
     ]
 
 
+REPEAT = (
+    "The share of one pixel is right; now every pixel needs its copy. Repeat it over H and W, for "
+    "example with np.broadcast_to(…, x.shape)."
+)
+
 GATE_PATH = [
     Mistake(
         "1/(H·W) is lost. The squeeze is a mean: each pixel had a share of 1/(H·W) in it and gets "
         "that share of dz back.",
         lambda dz, x: everywhere(dz, x),
     ),
-    Mistake(
-        "The share of one pixel is right; now every pixel needs its copy. Repeat it over H and W, "
-        "for example with np.broadcast_to(…, x.shape).",
-        lambda dz, x: dz / (x.shape[2] * x.shape[3]),
-    ),
-    Mistake(
-        "The share of one pixel is right; now every pixel needs its copy. Repeat it over H and W, "
-        "for example with np.broadcast_to(…, x.shape).",
-        lambda dz, x: (dz / (x.shape[2] * x.shape[3]))[:, :, None, None],
-    ),
+    Mistake(REPEAT, lambda dz, x: dz / (x.shape[2] * x.shape[3])),
+    Mistake(REPEAT, lambda dz, x: (dz / (x.shape[2] * x.shape[3]))[:, :, None, None]),
     Mistake(
         "Divided by the size of all of x. One mean runs over the H·W pixels of one channel.",
         lambda dz, x: everywhere(dz, x) / x.size,
@@ -253,13 +250,16 @@ GRAD_X = [
         "The two paths are multiplied. Contributions to one gradient add.",
         lambda dy, s, gate: dy * s[:, :, None, None] * gate,
     ),
-    Mistake(AXES, lambda dy, s, gate: dy * s + gate),
+    Mistake(
+        "s is (N, C) and has to line up with (N, C, H, W): write s[:, :, None, None].",
+        lambda dy, s, gate: dy * s + gate,
+    ),
 ]
 
 check = Check(
     {
         "the lesson's numbers": point(*numbers()),
-        "x of shape (3, 6, 2, 5)": point(*draw(3, 6, 4, 2, 5, seed=0)),
+        "x of shape (3, 6, 2, 5)": point(*draw(3, 6, 4, 2, 5, seed=402)),
     },
     [
         Exercise("grad_s", "dy x", "ds", GRAD_S),
