@@ -38,6 +38,7 @@ __all__ = [
     "randn",
     "stack",
     "tensor",
+    "trace",
     "use",
     "where",
     "zeros",
@@ -46,10 +47,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "trace":
+        return import_module(".inspect", __name__).trace
     if name in _ON_DEMAND:
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module 'minise' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ON_DEMAND})
+    return sorted({*globals(), *_ON_DEMAND, "trace"})

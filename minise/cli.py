@@ -51,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"minise {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_demo(commands.add_parser("demo", help="step backward through an SE block"))
+    add_step(commands.add_parser("step", help="a page to step through backprop"))
     add_summary(commands.add_parser("summary", help="shapes, parameters, multiply-adds"))
     add_predict(commands.add_parser("predict", help="the five likeliest classes of images"))
     add_doctor(commands.add_parser("doctor", help="what is installed, works, or is missing"))
@@ -91,6 +92,28 @@ def run_demo(options: argparse.Namespace) -> int:
     from .inspect.walk import walk
 
     print(walk())
+    return 0
+
+
+def add_step(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "model", nargs="?", default="se", help="se (one SE block, the default) or a model's name"
+    )
+    command.add_argument("-o", "--output", metavar="FILE.html", help="default: print it as text")
+    command.add_argument("--size", type=int, help="side of a model's images; default: its own")
+    command.add_argument("--seed", type=int, help="of the random weights and images")
+    command.set_defaults(run=run_step)
+
+
+def run_step(options: argparse.Namespace) -> int:
+    from .inspect import examples
+
+    trace = examples.create(options.model, size=options.size, seed=options.seed)
+    if options.output is None:
+        print(trace)
+    else:
+        trace.save(options.output)
+        print(f"{options.output}: open it in a browser")
     return 0
 
 

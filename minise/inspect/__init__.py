@@ -1,5 +1,6 @@
 """Looking at graphs and nets; changes nothing."""
 
 from .summary import Summary, summary
+from .trace import Contribution, Node, Trace, trace
 
-__all__ = ["Summary", "summary"]
+__all__ = ["Contribution", "Node", "Summary", "Trace", "summary", "trace"]

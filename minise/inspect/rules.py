@@ -1,0 +1,129 @@
+"""What can be said about an op from the outside: its rule, its source lines, its axes."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from .. import backend
+from ..autograd import Array, Function
+from ..ops.reduce import Reduction
+from ..ops.shape import Expand
+
+Shape = tuple[int, ...]
+
+# What `formula` and `derivative` call an argument of `forward` that has a longer name there.
+SYMBOLS = {"weight": "Wγ", "bias": "bβ", "scale": "s", "shortcut": "x"}
+WORD = r"\w+\b(?!\u0302)"  # x̂ is another word than x
+LONGEST = 60  # source lines: of longer functions the beginning
+
+
+@dataclass(frozen=True)
+class Source:
+    """Lines of a file: `place` is "minise/ops/math.py:47"."""
+
+    place: str
+    lines: str
+
+
+def parameters_of(op: Function, count: int) -> tuple[str, ...]:
+    """What `forward` calls its `count` inputs: ("x", "weight", "bias")."""
+    names: list[str] = []
+    for parameter in inspect.signature(type(op).forward).parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:  # cat(*arrays)
+            names += [f"{parameter.name}[{i}]" for i in range(count)]
+        elif parameter.name != "self":
+            names.append(parameter.name)
+    return tuple(names[:count])
+
+
+def rule_of(op: Function, argument: int, parameters: tuple[str, ...]) -> str:
+    """The part of `derivative` that is about one input; all of it where it has no such part."""
+    parts = re.split(r",\s+(?=d\w+ = )", op.derivative)
+    name = parameters[argument]
+    for symbol in (name, *SYMBOLS.get(name, "")):
+        for part in parts:
+            if part.startswith(f"d{symbol} = "):
+                return part
+    return parts[argument] if len(parts) == len(parameters) > 1 else op.derivative
+
+
+def operands_of(rule: str, parameters: tuple[str, ...]) -> list[tuple[str, int | None]]:
+    """What a rule mentions on its right side: (symbol, number of the input, None for the output).
+
+    "da = dy · b" of a product: [("b", 1)]
+    """
+    tokens = re.findall(WORD, rule.partition(" = ")[2])
+    found: list[tuple[str, int | None]] = []
+    for place, name in enumerate(parameters):
+        symbols = (name, *SYMBOLS.get(name, ""))
+        found += [(symbol, place) for symbol in symbols if symbol in tokens]
+    return found + [("y", None)] * ("y" in tokens)
+
+
+def equation_of(rule: str, names: dict[str, str], output: str, source: str) -> str:
+    """The rule with the names of this graph: "∂L/∂u += ∂L/∂y · s"."""
+    left, equals, right = rule.partition(" = ")
+    if not equals or not re.fullmatch(r"d\w+", left):
+        return f"∂L/∂{source} += {rule}"
+    right = right.replace("dyᵀ", "(dy)ᵀ")
+    right = re.sub(WORD, lambda word: names.get(word[0], word[0]), right)
+    return f"∂L/∂{source} += " + re.sub(r"\bdy\b", f"∂L/∂{output}", right)
+
+
+def sources_of(op: Function, output: Array) -> tuple[Source | None, Source | None]:
+    """The lines that ran: (forward, backward) of the class, or of the backend's fast kernel."""
+    if op.fast_backward is not None:
+        forward, backward = backend.of(output).fast[op.name]
+        return source(forward), source(backward)
+    return source(type(op).forward), source(type(op).backward)
+
+
+@lru_cache(maxsize=1024)
+def source(function: Any) -> Source | None:
+    """None for a function without a file, such as one that was typed at a prompt."""
+    try:
+        lines, start = inspect.getsourcelines(function)
+        path = Path(inspect.getsourcefile(function) or "")
+    except (OSError, TypeError):
+        return None
+    root = Path(__file__).parents[2]  # the folder that holds minise
+    inside = Path(__file__).parents[1] in path.parents
+    place = path.relative_to(root).as_posix() if inside else path.name
+    if len(lines) > LONGEST:
+        lines = [*lines[:LONGEST], "..."]
+    return Source(f"{place}:{start}", inspect.cleandoc("\n" + "".join(lines)))
+
+
+def axes_repeated(op: Function, shape: Shape, output: Shape) -> tuple[int, ...]:
+    """Axes of the output along which an input of `shape` was repeated; backward sums over them.
+
+    By NumPy's rule where the output has the broadcast shape of all inputs; a vector of C numbers
+    beside an output (N, C, ...) is repeated along all axes but C.
+    """
+    try:
+        together = numpy.broadcast_shapes(*(tensor.shape for tensor in op.graph_inputs()))
+    except ValueError:
+        together = None
+    if together == output or isinstance(op, Expand):
+        aligned = (1,) * (len(output) - len(shape)) + shape
+        return tuple(i for i, (n, m) in enumerate(zip(aligned, output)) if n == 1 != m)
+    if len(output) > 2 and shape == output[1:2]:
+        return tuple(i for i in range(len(output)) if i != 1)
+    return ()
+
+
+def axes_reduced(op: Function, shape: Shape, output: Shape) -> tuple[int, ...]:
+    """Axes of an input of `shape` that the op made one number of; backward repeats along them."""
+    if isinstance(op, Reduction):
+        axes = range(len(shape)) if op.axis is None else op.axis
+        return (axes,) if isinstance(axes, int) else tuple(axes)
+    if len(shape) == len(output) and all(n == m or m == 1 for n, m in zip(shape, output)):
+        return tuple(i for i, (n, m) in enumerate(zip(shape, output)) if n != m)
+    return ()

@@ -1,0 +1,248 @@
+"""The page on which a trace is stepped through, for a notebook's output and for a file.
+
+The page is data (JSON), a program (stepper.js), its look (stepper.css), and in front of them a
+picture and tables that say the same without any program: what a forge shows, and what is left of
+the output in a notebook that is not trusted.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from base64 import b64encode
+from collections.abc import Iterable
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from .fold import View, views
+from .picture import picture
+from .text import shown, stats
+from .trace import Trace
+from .values import Values
+
+
+def fragment(trace: Trace) -> str:
+    """The stepper as one HTML element that can stand in any page, several times.
+
+    Raises ValueError for a graph that is too big to draw.
+    """
+    drawn = views(trace)
+    data = json.dumps(page_data(trace, drawn), ensure_ascii=False, separators=(",", ":"))
+    inert = data.replace("<", "\\u003c")  # nothing in there can end the script element
+    return (
+        '<div class="minise-trace" data-lm-suppress-shortcuts="true">\n'
+        f"{static(trace, drawn[0])}"
+        f'<script type="application/json">{inert}</script>\n'
+        f'<script type="text/css">{resource("stepper.css")}</script>\n'
+        f"<script>{resource('stepper.js')}</script>\n"
+        "</div>\n"
+    )
+
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="data:,">
+<title>{title}</title>
+<style>body {{ margin: 0; font-family: system-ui, sans-serif }}</style>
+</head>
+<body>
+<main>
+{content}</main>
+</body>
+</html>
+"""
+
+
+def save(trace: Trace, path: Path) -> None:
+    """Write a whole HTML document: under another name first, so that no half of it is left."""
+    page = PAGE.format(title=escape(title_of(trace)), content=fragment(trace))
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(page)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def title_of(trace: Trace) -> str:
+    return trace.title or f"Backpropagation from {trace.nodes[-1].name}, edge by edge"
+
+
+def resource(name: str) -> str:
+    """A file of this folder without indentation and lines of comment: it goes into each output."""
+    lines = (files(__package__) / name).read_text(encoding="utf-8").splitlines()
+    stripped = (line.strip() for line in lines)
+    return "\n".join(line for line in stripped if line and not line.startswith("//"))
+
+
+# --- data -----------------------------------------------------------------------------------------
+
+
+def page_data(trace: Trace, drawn: list[View]) -> dict[str, Any]:
+    """Everything that the page shows. Arrays and sources are stored once and meant by number."""
+    arrays, sources = Table(values_data), Table(lambda s: {"place": s.place, "lines": s.lines})
+    return {
+        "title": title_of(trace),
+        "lead": trace.lead,
+        "nodes": [
+            {
+                "name": node.name,
+                "kind": node.kind,
+                "op": node.op,
+                "path": node.path,
+                "formula": node.formula,
+                "derivative": node.derivative,
+                "inputs": node.inputs,
+                "parameters": node.parameters,
+                "value": arrays.number(node.value),
+                "forward": sources.number(node.forward),
+                "backward": sources.number(node.backward),
+            }
+            for node in trace.nodes
+        ],
+        "steps": [
+            {
+                "op": step.op,
+                "argument": step.argument,
+                "source": step.source,
+                "role": step.role,
+                "rule": step.rule,
+                "equation": step.equation,
+                "operands": step.operands,
+                "gradient": arrays.number(step.gradient),
+                "value": arrays.number(step.value),
+                "total": arrays.number(step.total),
+                "arrival": step.arrival,
+                "repeated": step.repeated,
+                "reduced": step.reduced,
+                "cut": step.cut and {node: arrays.number(v) for node, v in step.cut.items()},
+            }
+            for step in trace.contributions
+        ],
+        "views": [view_data(view) for view in drawn],
+        "arrays": arrays.items,
+        "sources": sources.items,
+    }
+
+
+class Table:
+    """Numbers things in the order in which they are first met."""
+
+    def __init__(self, encode: Any) -> None:
+        self.encode, self.items = encode, []
+        self._numbers: dict[int, int] = {}
+
+    def number(self, thing: Any) -> int | None:
+        if thing is None:
+            return None
+        if id(thing) not in self._numbers:
+            self._numbers[id(thing)] = len(self.items)
+            self.items.append(self.encode(thing))
+        return self._numbers[id(thing)]
+
+
+def values_data(values: Values) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "shape": values.shape,
+        "values": [number(x, values.dtype) for x in values.shown.ravel()],
+    }
+    if not values.whole:
+        data["corner"] = values.shown.shape
+        data["stats"] = [values.minimum, values.maximum, values.norm]
+    if values.shown.dtype.kind in "iub":
+        data["integers"] = True
+    if values.nonfinite:
+        data["nonfinite"] = values.nonfinite
+    return data
+
+
+def number(x: Any, dtype: str) -> float | int | str:
+    """The shortest digits that mean `x` in its dtype; JSON has no NaN and no infinity."""
+    if isinstance(x.item(), (bool, int)):
+        return int(x)
+    return float(str(x)) if math.isfinite(x) else {"nan": "NaN", "inf": "Infinity"}.get(
+        str(x), "-Infinity"
+    )
+
+
+def view_data(view: View) -> dict[str, Any]:
+    return {
+        "name": view.name,
+        "width": round(view.layout.width),
+        "height": round(view.layout.height),
+        "boxes": [
+            {
+                "nodes": box.nodes,
+                "module": box.module,
+                "title": box.title,
+                "subtitle": box.subtitle,
+                "at": [round(x), round(y), round(box.size[0]), round(box.size[1])],
+            }
+            for box, (x, y) in zip(view.boxes, view.layout.centres)
+        ],
+        "edges": [
+            [op, argument, *(round(n) for point in route for n in point)]
+            for (op, argument), route in zip(view.edges, view.layout.routes)
+        ],
+    }
+
+
+# --- what can be read without the program ---------------------------------------------------------
+
+
+def static(trace: Trace, view: View) -> str:
+    """A heading, a picture with a description, and a table of every step."""
+    image = b64encode(picture(trace, view).encode()).decode()
+    rows = "".join(
+        table_row(
+            str(number),
+            trace.nodes[step.op].name,
+            trace.nodes[step.source].name,
+            step.rule,
+            f"{step.role}, {step.arrival} of {trace.arrivals[step.source]}",
+            str(step.value.shape),
+            stats(step.value),
+        )
+        for number, step in enumerate(trace.contributions, 1)
+    )
+    return (
+        f"<h3>{escape(title_of(trace))}</h3>\n"
+        + (f"<p>{escape(trace.lead)}</p>\n" if trace.lead else "")
+        + f'<img alt="{escape(description(trace))}" src="data:image/svg+xml;base64,{image}" '
+        f'width="{round(view.layout.width) + 16}">\n'
+        + "".join(f"<p>{escape(line)}</p>\n" for line in sums(trace))
+        + "<details><summary>Every step of the backward pass</summary>\n<table>\n<thead>"
+        + table_row(
+            "step", "gradient of", "goes to", "rule", "path", "shape", "values", cell="th"
+        )
+        + f"</thead>\n<tbody>{rows}</tbody>\n</table></details>\n"
+    )
+
+
+def table_row(*cells: str, cell: str = "td") -> str:
+    return "<tr>" + "".join(f"<{cell}>{escape(text)}</{cell}>" for text in cells) + "</tr>\n"
+
+
+def description(trace: Trace) -> str:
+    """For those who do not see the picture."""
+    ops = [node for node in trace.nodes if node.op]
+    flow = ", then ".join(node.op for node in ops) if len(ops) <= 20 else f"{len(ops)} ops"
+    leaves = ", ".join(node.name for node in trace.nodes if node.kind in ("input", "parameter"))
+    return f"Graph of {trace.nodes[-1].name}: {flow}. Gradients arrive at {leaves}."
+
+
+def sums(trace: Trace) -> Iterable[str]:
+    """A line for each of the first tensors whose gradient is a sum: "u.grad = ... + ..." """
+    several = [node for node in trace.nodes if trace.arrivals[node.index] > 1]
+    for node in several[:6]:
+        terms = [step for step in trace.contributions if step.source == node.index]
+        yield f"Gradient of {node.name} = " + " + ".join(
+            f"[{step.role}: {shown(step.value.norm)}]" for step in terms
+        ) + f" = [{shown(terms[-1].total.norm)}] (norms)"
