@@ -8,6 +8,7 @@ from .autograd import Tensor, backward_steps, is_grad_enabled, no_grad
 from .backend import use
 from .backend.random import manual_seed
 from .creation import arange, full, ones, ones_like, rand, randn, tensor, zeros, zeros_like
+from .functional import unfused
 from .gradcheck import GradcheckError, gradcheck
 from .ops import cat, maximum, minimum, stack, where
 
@@ -39,6 +40,7 @@ __all__ = [
     "stack",
     "tensor",
     "trace",
+    "unfused",
     "use",
     "where",
     "zeros",

@@ -8,12 +8,15 @@ so do these.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from . import backend
 from .autograd import Tensor
 from .ops import activation, where
 from .ops.arguments import (
+    broadcast_shape,
     check_floats,
     check_number,
     check_tensors,
@@ -22,14 +25,35 @@ from .ops.arguments import (
 )
 from .ops.conv import Conv2d
 from .ops.loss import NLLLoss
-from .ops.math import Linear
-from .ops.norm import BatchNorm
+from .ops.math import AddReLU, Linear
+from .ops.norm import BatchNorm, BatchNormReLU
 from .ops.pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d
-from .ops.se import Axpy
+from .ops.se import Axpy, AxpyReLU
 from .ops.shape import Pad
 from .ops.windows import output_length
 
 IntPair = int | Sequence[int]
+
+
+class _Fusion(threading.local):
+    enabled = True
+
+
+_fusion = _Fusion()
+
+
+@contextmanager
+def unfused() -> Iterator[None]:
+    """Inside this block a ReLU is an op of its own: one more step to look at, one more pass to pay.
+
+    Otherwise `relu=True` makes one op of BatchNorm, axpy or an addition and the ReLU behind it.
+    """
+    before = _fusion.enabled
+    _fusion.enabled = False
+    try:
+        yield
+    finally:
+        _fusion.enabled = before
 
 
 # --- convolution and linear maps ----------------------------------------------------------------
@@ -127,8 +151,12 @@ def batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    *,
+    relu: bool = False,
 ) -> Tensor:
     """y = γ · (x - mean) / √(var + ε) + β, per channel of input (N, C, ...).
+
+    relu  apply ReLU to y in the same op (see `unfused`)
 
     In training mean and var are those of the batch, and the running statistics move towards them
     in place: running = (1 - momentum) · running + momentum · batch, with the variance divided by
@@ -158,10 +186,14 @@ def batch_norm(
     xp = backend.of(input.data).xp
     gamma = Tensor(xp.ones(channels, dtype=input.dtype)) if weight is None else weight
     beta = Tensor(xp.zeros(channels, dtype=input.dtype)) if bias is None else bias
+    fused = relu and _fusion.enabled
+    kind = BatchNormReLU if fused else BatchNorm
     if not training:
         if running_mean is None or running_var is None:
             raise RuntimeError("batch_norm: evaluation needs running_mean and running_var")
-        return BatchNorm(eps, running_mean.data, running_var.data)(input, gamma, beta)
+        op = kind(eps, running_mean.data, running_var.data)
+        output = op(input, gamma, beta)
+        return output if fused or not relu else output.relu()
 
     if (running_mean is None) != (running_var is None):
         raise ValueError("batch_norm: expected both running_mean and running_var, or neither")
@@ -170,13 +202,13 @@ def batch_norm(
         raise ValueError(
             f"batch_norm: training needs more than one value per channel, got input {input.shape}"
         )
-    op = BatchNorm(eps)
+    op = kind(eps)
     output = op(input, gamma, beta)
     for running, batch in ((running_mean, op.mean), (running_var, op.var * (count / (count - 1)))):
         if running is not None:
             running.data *= 1 - momentum
             running.data += momentum * batch
-    return output
+    return output if fused or not relu else output.relu()
 
 
 # --- pooling ------------------------------------------------------------------------------------
@@ -385,8 +417,10 @@ def pad(
     return Pad(widths, mode, value or 0.0)(input)
 
 
-def axpy(scale: Tensor, input: Tensor, shortcut: Tensor) -> Tensor:
+def axpy(scale: Tensor, input: Tensor, shortcut: Tensor, *, relu: bool = False) -> Tensor:
     """y = s · u + x in one op: SE's scale and the residual addition (Hu et al., released nets).
+
+    relu   apply ReLU to y in the same op (see `unfused`)
 
     scale (N, C, 1, 1), input u and shortcut x (N, C, H, W) -> (N, C, H, W). RuntimeError for
     other shapes.
@@ -397,7 +431,22 @@ def axpy(scale: Tensor, input: Tensor, shortcut: Tensor) -> Tensor:
             "axpy: expected scale (N, C, 1, 1) and input and shortcut (N, C, H, W), got "
             f"{scale.shape}, {input.shape} and {shortcut.shape}"
         )
-    return Axpy()(scale, input, shortcut)
+    if relu and _fusion.enabled:
+        return AxpyReLU()(scale, input, shortcut)
+    output = Axpy()(scale, input, shortcut)
+    return output.relu() if relu else output
+
+
+def add_relu(input: Tensor, other: Tensor) -> Tensor:
+    """y = max(a + b, 0) in one op (see `unfused`): the end of a residual block; shapes broadcast.
+
+    Raises RuntimeError for shapes that do not broadcast and for different dtypes.
+    """
+    if not _fusion.enabled:
+        return (input + other).relu()
+    same_dtype("add_relu", input=input, other=other)
+    broadcast_shape("add_relu", input.shape, other.shape)
+    return AddReLU()(input, other)
 
 
 # --- losses -------------------------------------------------------------------------------------

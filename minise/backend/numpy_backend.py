@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import numpy
 
+from . import fast
 from .registry import Backend
 
 
 def create() -> Backend:
-    return Backend(name="numpy", xp=numpy, array_type=numpy.ndarray, to_numpy=numpy.asarray)
+    return Backend(
+        name="numpy",
+        xp=numpy,
+        array_type=numpy.ndarray,
+        to_numpy=numpy.asarray,
+        add=fast.add,
+        fast=dict(fast.KERNELS),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ class Backend:
     array_type   the class of its arrays
     to_numpy     copies an array of this backend to the host
     synchronize  waits until everything that was asked of the device is done
+    add          a + b as a new array, for the gradients of a tensor with several uses
     fast         fast kernels by op name: a pair (forward, backward) that replaces the plain
                  methods of the op of that name (see `Function.__call__`)
     """
@@ -30,6 +32,7 @@ class Backend:
     array_type: type
     to_numpy: Callable[[Any], Any]
     synchronize: Callable[[], None] = lambda: None
+    add: Callable[[Any, Any], Any] = operator.add
     fast: dict[str, tuple[Kernel, Kernel]] = field(default_factory=dict)
 
     def as_array(self, value: Any, dtype: Any = None) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..autograd import Array, Function, Step, Tensor, backward_steps
 
+
 def walk(loss: Tensor, gradient: Tensor | None) -> Iterator[Step]:
     """`backward_steps`, broken off after its last step: the graph is kept, no `.grad` changes."""
     waiting = {id(loss)}

@@ -10,7 +10,8 @@ from ..autograd import Tensor
 from ..backend import random
 from ..creation import randn, tensor
 from ..nn import SEBlock
-from .trace import Trace, trace
+from .record import trace
+from .trace import Trace
 
 SE_TITLE = "Backprop through an SE block: why does u receive two gradients?"
 SE_LEAD = (

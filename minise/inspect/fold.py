@@ -64,8 +64,7 @@ def views(trace: Trace) -> list[View]:
             "call folds into one box), or trace a smaller part"
         )
     found = [make_view(trace, "", folded)]
-    for module in modules:
-        found.append(make_view(trace, module, boxes_of(trace, {"", *prefixes(module)})))
+    found += [make_view(trace, m, boxes_of(trace, {"", *prefixes(m)})) for m in modules]
     everything = boxes_of(trace, {"", *modules})
     if modules and len(everything) <= TOO_MANY:
         whole = make_view(trace, EVERYTHING, everything)
@@ -126,8 +125,8 @@ def boxes_of(trace: Trace, opened: set[str]) -> list[Box]:
 
 
 def node_box(node: Node) -> Box:
-    shape = str(node.value.shape)
-    return Box((node.index,), "", node.name, f"{node.op} {shape}" if node.named and node.op else shape)
+    op = f"{node.op} " if node.named and node.op else ""
+    return Box((node.index,), "", node.name, f"{op}{node.value.shape}")
 
 
 def module_box(trace: Trace, module: str, nodes: list[int]) -> Box:

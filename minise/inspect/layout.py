@@ -224,7 +224,7 @@ class Layered:
                         pull = self.above[point] if down else self.below[point]
                         pull = pull or self.below[point] or self.above[point] or [point]
                         pull = [n for n in pull if n < self.boxes and self.above[n]] or pull
-                        strength = 3.0 if self.above[point] else 0.1
+                        strength = 1.0 if self.above[point] else 0.001
                     wanted.append(sum(x[n] for n in pull) / len(pull))
                     weight.append(strength)
                 apart = [(width[p] + width[q]) / 2 + GAP for p, q in pairwise(layer)]

@@ -13,6 +13,7 @@ from ..nn import Module, SEBlock
 SE_PATHS = {
     "multiply": "scale path",
     "axpy": "scale path",
+    "axpy_relu": "scale path",
     "adaptive_avg_pool2d": "squeeze path",
     "adaptive_max_pool2d": "squeeze path",
 }

@@ -20,6 +20,7 @@ Shape = tuple[int, ...]
 
 # What `formula` and `derivative` call an argument of `forward` that has a longer name there.
 SYMBOLS = {"weight": "Wγ", "bias": "bβ", "scale": "s", "shortcut": "x"}
+PARTS = r",\s+(?=d\w+ = )"  # what stands between two equations of a derivative
 WORD = r"\w+\b(?!\u0302)"  # x̂ is another word than x
 LONGEST = 60  # source lines: of longer functions the beginning
 
@@ -44,14 +45,20 @@ def parameters_of(op: Function, count: int) -> tuple[str, ...]:
 
 
 def rule_of(op: Function, argument: int, parameters: tuple[str, ...]) -> str:
-    """The part of `derivative` that is about one input; all of it where it has no such part."""
-    parts = re.split(r",\s+(?=d\w+ = )", op.derivative)
+    """The part of `derivative` that is about one input; all of it where it has no such part.
+
+    What that part refers to comes along: "du = dv · s,  dv = dy where y > 0, else 0".
+    """
+    parts = dict(part.split(" = ", 1) for part in re.split(PARTS, op.derivative) if " = " in part)
     name = parameters[argument]
-    for symbol in (name, *SYMBOLS.get(name, "")):
-        for part in parts:
-            if part.startswith(f"d{symbol} = "):
-                return part
-    return parts[argument] if len(parts) == len(parameters) > 1 else op.derivative
+    wanted = [f"d{symbol}" for symbol in (name, *SYMBOLS.get(name, "")) if f"d{symbol}" in parts]
+    if not wanted and len(parts) == len(parameters) > 1:
+        wanted = [[*parts][argument]]
+    if not wanted:
+        return op.derivative
+    chosen = wanted[:1]
+    chosen += [left for left in parts if left in re.findall(WORD, parts[chosen[0]])]
+    return ",  ".join(f"{left} = {parts[left]}" for left in chosen)
 
 
 def operands_of(rule: str, parameters: tuple[str, ...]) -> list[tuple[str, int | None]]:

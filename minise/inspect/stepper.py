@@ -11,7 +11,7 @@ import json
 import math
 import os
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -135,8 +135,9 @@ def page_data(trace: Trace, drawn: list[View]) -> dict[str, Any]:
 class Table:
     """Numbers things in the order in which they are first met."""
 
-    def __init__(self, encode: Any) -> None:
-        self.encode, self.items = encode, []
+    def __init__(self, encode: Callable[[Any], Any]) -> None:
+        self.encode = encode
+        self.items: list[Any] = []
         self._numbers: dict[int, int] = {}
 
     def number(self, thing: Any) -> int | None:
@@ -151,7 +152,7 @@ class Table:
 def values_data(values: Values) -> dict[str, Any]:
     data: dict[str, Any] = {
         "shape": values.shape,
-        "values": [number(x, values.dtype) for x in values.shown.ravel()],
+        "values": [number(x) for x in values.shown.ravel()],
     }
     if not values.whole:
         data["corner"] = values.shown.shape
@@ -163,13 +164,13 @@ def values_data(values: Values) -> dict[str, Any]:
     return data
 
 
-def number(x: Any, dtype: str) -> float | int | str:
+def number(x: Any) -> float | int | str:
     """The shortest digits that mean `x` in its dtype; JSON has no NaN and no infinity."""
-    if isinstance(x.item(), (bool, int)):
+    if x.dtype.kind in "iub":
         return int(x)
-    return float(str(x)) if math.isfinite(x) else {"nan": "NaN", "inf": "Infinity"}.get(
-        str(x), "-Infinity"
-    )
+    if math.isfinite(x):
+        return float(str(x))
+    return "NaN" if x != x else "Infinity" if x > 0 else "-Infinity"  # as JavaScript reads them
 
 
 def view_data(view: View) -> dict[str, Any]:
@@ -219,9 +220,7 @@ def static(trace: Trace, view: View) -> str:
         f'width="{round(view.layout.width) + 16}">\n'
         + "".join(f"<p>{escape(line)}</p>\n" for line in sums(trace))
         + "<details><summary>Every step of the backward pass</summary>\n<table>\n<thead>"
-        + table_row(
-            "step", "gradient of", "goes to", "rule", "path", "shape", "values", cell="th"
-        )
+        + table_row("step", "gradient of", "goes to", "rule", "path", "shape", "values", cell="th")
         + f"</thead>\n<tbody>{rows}</tbody>\n</table></details>\n"
     )
 
@@ -243,6 +242,8 @@ def sums(trace: Trace) -> Iterable[str]:
     several = [node for node in trace.nodes if trace.arrivals[node.index] > 1]
     for node in several[:6]:
         terms = [step for step in trace.contributions if step.source == node.index]
-        yield f"Gradient of {node.name} = " + " + ".join(
-            f"[{step.role}: {shown(step.value.norm)}]" for step in terms
-        ) + f" = [{shown(terms[-1].total.norm)}] (norms)"
+        yield (
+            f"Gradient of {node.name} = "
+            + " + ".join(f"[{step.role}: {shown(step.value.norm)}]" for step in terms)
+            + f" = [{shown(terms[-1].total.norm)}] (norms)"
+        )

@@ -84,13 +84,10 @@ def shown(x: float | None) -> str:
 
 def stats(values: Values) -> str:
     """The values of a very small array, else their range; and what is not finite."""
+    if 0 < values.shown.size <= 3 and values.whole:
+        return "  ".join(shown(float(x)) for x in values.shown.ravel())
     if values.minimum is None:
-        told = "empty" if not values.nonfinite else ""
-    elif values.whole and values.shown.size <= 3:
-        told = "  ".join(shown(float(x)) for x in values.shown.ravel())
-        return told
+        told = "" if values.nonfinite else "empty"
     else:
         told = f"{shown(values.minimum)} … {shown(values.maximum)}"
-    if values.nonfinite:
-        told += f"  ({values.nonfinite} NaN or infinite)"
-    return told.strip()
+    return told + (f"  ({values.nonfinite} NaN or infinite)" if values.nonfinite else "")

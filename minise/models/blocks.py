@@ -60,21 +60,21 @@ class ResidualBlock(Module):
             return ZeroPad(in_channels, self.out_channels, stride)
         return projection(in_channels, self.out_channels, stride)
 
-    def inside(self, x: Tensor) -> Tensor:
-        """Called by `branch` where "inside" has its SE."""
-        return self.se(x) if self.placement == "inside" else x
+    def inside(self, norm: Module, x: Tensor) -> Tensor:
+        """ReLU(BatchNorm(x)); called by `branch` where "inside" has its SE, between the two."""
+        return F.relu(self.se(norm(x))) if self.placement == "inside" else norm(x, relu=True)
 
-    def add(self, u: Tensor, shortcut: Tensor) -> Tensor:
-        """Branch + shortcut, with SE where the placement puts it at the sum."""
+    def add(self, u: Tensor, shortcut: Tensor, relu: bool) -> Tensor:
+        """Branch + shortcut, with SE where the placement puts it at the sum; then ReLU or not."""
         if self.placement == "standard":
-            return self.se(u, shortcut)  # s · u + shortcut
+            return self.se(u, shortcut, relu=relu)  # s · u + shortcut
         if self.placement == "identity":
-            return self.se(shortcut, u)  # s · shortcut + u
-        return u + shortcut
+            return self.se(shortcut, u, relu=relu)  # s · shortcut + u
+        return F.add_relu(u, shortcut) if relu else u + shortcut
 
     def forward(self, x: Tensor) -> Tensor:
         u = self.branch(self.se(x) if self.placement == "pre" else x)
-        y = F.relu(self.add(u, self.downsample(x)))
+        y = self.add(u, self.downsample(x), relu=True)
         return self.se(y) if self.placement == "post" else y
 
     def silence(self) -> None:
@@ -95,7 +95,7 @@ class BasicBlock(ResidualBlock):
         return self.conv1.out_channels
 
     def branch(self, x):
-        x = F.relu(self.inside(self.bn1(self.conv1(x))))
+        x = self.inside(self.bn1, self.conv1(x))
         return self.bn2(self.conv2(x))
 
 
@@ -128,8 +128,8 @@ class Bottleneck(ResidualBlock):
         return self.conv2.out_channels
 
     def branch(self, x):
-        x = F.relu(self.bn1(self.conv1(x)))
-        x = F.relu(self.inside(self.bn2(self.conv2(x))))
+        x = self.bn1(self.conv1(x), relu=True)
+        x = self.inside(self.bn2, self.conv2(x))
         return self.bn3(self.conv3(x))
 
 
@@ -187,14 +187,17 @@ class PreActBlock(ResidualBlock):
         return self.conv1.out_channels
 
     def branch(self, x):
-        x = self.inside(self.conv1(x))
-        return self.conv2(F.relu(self.bn2(x)))
+        return self.conv2(self.bn2(self.gated(self.conv1(x)), relu=True))
+
+    def gated(self, x: Tensor) -> Tensor:
+        """Called by `branch` where "inside" has its SE: here it is ahead of the BatchNorm."""
+        return self.se(x) if self.placement == "inside" else x
 
     def forward(self, x):
-        active = F.relu(self.bn1(x))
+        active = self.bn1(x, relu=True)
         shortcut = x if isinstance(self.downsample, Identity) else self.downsample(active)
         u = self.branch(self.se(active) if self.placement == "pre" else active)
-        y = self.add(u, shortcut)
+        y = self.add(u, shortcut, relu=False)
         return self.se(y) if self.placement == "post" else y
 
 
@@ -214,5 +217,5 @@ class PreActBottleneck(PreActBlock):
         return self.conv2.out_channels
 
     def branch(self, x):
-        x = self.inside(self.conv2(F.relu(self.bn2(self.conv1(x)))))
-        return self.conv3(F.relu(self.bn3(x)))
+        x = self.gated(self.conv2(self.bn2(self.conv1(x), relu=True)))
+        return self.conv3(self.bn3(x, relu=True))

@@ -30,7 +30,7 @@ class ConvBN(Module):
         self.bn = BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.bn(self.conv(x)))
+        return self.bn(self.conv(x), relu=True)
 
 
 def projection(in_channels: int, out_channels: int, stride: int, kernel: int = 1) -> Sequential:

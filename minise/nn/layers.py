@@ -193,7 +193,8 @@ class BatchNorm2d(Module):
             if param is not None:
                 init.constant_(param, value)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor, relu: bool = False) -> Tensor:
+        """relu=True applies ReLU to the result in the same op."""
         if input.ndim != 4:
             raise ValueError(
                 f"batch_norm: expected 4D input (N, C, H, W), got {input.ndim}D {input.shape}"
@@ -202,7 +203,7 @@ class BatchNorm2d(Module):
         from_batch = self.training or self.running_mean is None
         return F.batch_norm(
             input, self.running_mean, self.running_var, self.weight, self.bias,
-            from_batch, self._step() if from_batch else 0.0, self.eps,
+            from_batch, self._step() if from_batch else 0.0, self.eps, relu=relu,
         )  # fmt: skip
 
     def _step(self) -> float:

@@ -80,10 +80,13 @@ class SEBlock(Module):
         self.fc2 = Linear(hidden, channels, bias=bias)
         self.gate = None
 
-    def forward(self, u: Tensor, shortcut: Tensor | None = None) -> Tensor:
-        """s · u, or s · u + shortcut in one op (Axpy) where a shortcut is given."""
+    def forward(self, u: Tensor, shortcut: Tensor | None = None, relu: bool = False) -> Tensor:
+        """s · u, or s · u + shortcut in one op (Axpy) where a shortcut is given.
+
+        relu=True applies ReLU to the sum in the same op.
+        """
         s = self.excite(self.squeeze(u))
-        return u * s if shortcut is None else F.axpy(s, u, shortcut)
+        return u * s if shortcut is None else F.axpy(s, u, shortcut, relu=relu)
 
     def squeeze(self, u: Tensor) -> Tensor:
         """One number per channel: (N, C, H, W) -> (N, C)."""

@@ -17,6 +17,17 @@ class ReLU(Function):
         return self.xp.where(self.y <= 0, 0, grad)  # written so that a NaN lets the gradient pass
 
 
+class ThenReLU:
+    """Mixed into an op: the same op followed by ReLU, as one node, which saves a pass over memory."""
+
+    def forward(self, *arrays):
+        self.y = self.xp.maximum(super().forward(*arrays), 0)
+        return self.y
+
+    def backward(self, grad):
+        return super().backward(self.xp.where(self.y <= 0, 0, grad))
+
+
 class LeakyReLU(Function):
     name = "leaky_relu"
     formula = "y = x where x > 0, else slope · x"

@@ -7,6 +7,7 @@ may broadcast; their gradients are summed back to their own shapes.
 from __future__ import annotations
 
 from ..autograd import Function
+from .activation import ThenReLU
 from .broadcast import unbroadcast
 
 
@@ -21,6 +22,14 @@ class Add(Function):
     def backward(self, grad):
         a_shape, b_shape = self.shapes
         return unbroadcast(grad, a_shape), unbroadcast(grad, b_shape)
+
+
+class AddReLU(ThenReLU, Add):
+    """An addition and the ReLU behind it as one op: the end of a ResNet block."""
+
+    name = "add_relu"
+    formula = "y = max(a + b, 0)"
+    derivative = "dv = dy where y > 0, else 0,  da = dv,  db = dv"
 
 
 class Subtract(Function):

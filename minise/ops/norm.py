@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..autograd import Function
+from .activation import ThenReLU
 from .broadcast import sum_in_double
 
 
@@ -52,3 +53,14 @@ class BatchNorm(Function):
     def per_channel(values, x):
         """(C,) with the axes of x, to broadcast: (1, C, 1, ...)."""
         return values.reshape(1, -1, *[1] * (x.ndim - 2))
+
+
+class BatchNormReLU(ThenReLU, BatchNorm):
+    """BatchNorm and the ReLU behind it as one op."""
+
+    name = "batch_norm_relu"
+    formula = "x̂ = (x - mean) / √(var + ε),  y = max(γ · x̂ + β, 0)"
+    derivative = (
+        "dv = dy where y > 0, else 0,  dβ = Σ dv,  dγ = Σ dv · x̂,  "
+        "dx = γ / √(var + ε) · (dv - mean(dv) - x̂ · mean(dv · x̂))"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..autograd import Function
+from .activation import ThenReLU
 from .broadcast import unbroadcast
 
 
@@ -19,3 +20,11 @@ class Axpy(Function):
     def backward(self, grad):
         dscale = unbroadcast(grad * self.u, self.scale.shape)
         return dscale, grad * self.scale, grad
+
+
+class AxpyReLU(ThenReLU, Axpy):
+    """Scale, addition and the ReLU behind them as one op: the end of an SE-ResNet block."""
+
+    name = "axpy_relu"
+    formula = "y = max(s · u + x, 0)"
+    derivative = "dv = dy where y > 0, else 0,  ds = Σ_hw dv · u,  du = dv · s,  dx = dv"

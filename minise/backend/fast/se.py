@@ -1,0 +1,107 @@
+"""SE's squeeze and scale, and the scale with the addition (and the ReLU) that follows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+
+from .. import threads
+from .elementwise import as_channels_last, pass_where_positive
+from .layout import SMALL, STRETCH, like, per_channel, rows_of, suits
+
+Array = Any
+
+
+def images_at_a_time(x: Array) -> int:
+    return max(STRETCH * len(x) // x.size, 1)
+
+
+def by_image(x: Array) -> Array:
+    """rows_of(x) with an axis for the images: (N, ·, k·C)."""
+    rows = rows_of(x)
+    return rows.reshape(len(x), -1, rows.shape[1])
+
+
+def gates_by_image(scale: Array, length: int) -> Array:
+    """s (N, C, 1, 1) repeated along a row: (N, 1, k·C)."""
+    N, C = scale.shape[:2]
+    return numpy.tile(scale.reshape(N, 1, C), length // C)
+
+
+def squeeze(op: Any, x: Array) -> Array:
+    """The mean of each channel: adaptive_avg_pool2d to 1 × 1."""
+    if op.output_size != (1, 1) or not suits(x):
+        op.fast_backward = None
+        return op.forward(x)
+    op.shape = x.shape
+    N, C, H, W = x.shape
+    rows = by_image(x)
+    z = numpy.empty((N, C, 1, 1), dtype=x.dtype)
+
+    def compute(first: int, last: int) -> None:
+        step = images_at_a_time(x)
+        for i in range(first, last, step):
+            part = slice(i, min(i + step, last))
+            sums = rows[part].sum(axis=1).reshape(-1, rows.shape[2] // C, C)
+            z[part, :, 0, 0] = sums.sum(axis=1, dtype=numpy.float64) / (H * W)
+
+    threads.share(compute, N, parallel=x.size > SMALL)
+    return z
+
+
+def squeeze_backward(op: Any, grad: Array) -> Array:
+    """The same share for every pixel: nothing is written out, the sum of gradients reads it."""
+    H, W = op.shape[2:]
+    return numpy.broadcast_to(grad / (H * W), op.shape)
+
+
+def axpy(op: Any, scale: Array, u: Array, shortcut: Array) -> Array:
+    """See minise.ops.se.Axpy and AxpyReLU."""
+    if not suits(u, shortcut):
+        op.fast_backward = None
+        return op.forward(scale, u, shortcut)
+    op.scale, op.u = scale, u
+    rectified = op.name == "axpy_relu"
+    y = like(u)
+    U, X, out = by_image(u), by_image(shortcut), by_image(y)
+    S = gates_by_image(scale, U.shape[2])
+
+    def compute(first: int, last: int) -> None:
+        step = images_at_a_time(u)
+        for i in range(first, last, step):
+            part = slice(i, min(i + step, last))
+            numpy.multiply(U[part], S[part], out=out[part])
+            numpy.add(out[part], X[part], out=out[part])
+            if rectified:
+                numpy.maximum(out[part], 0, out=out[part])
+
+    threads.share(compute, len(u), parallel=u.size > SMALL)
+    op.y = y if rectified else None
+    return y
+
+
+def axpy_backward(op: Any, grad: Array) -> tuple[Array, Array, Array]:
+    grad = as_channels_last(grad)
+    N, C = grad.shape[:2]
+    dscale = numpy.empty((N, C, 1, 1), dtype=grad.dtype)
+    du = like(grad)
+    dshortcut = grad if op.y is None else like(grad)
+    dy, U, dU, dX = by_image(grad), by_image(op.u), by_image(du), by_image(dshortcut)
+    Y = None if op.y is None else by_image(op.y)
+    S = gates_by_image(op.scale, U.shape[2])
+
+    def compute(first: int, last: int) -> None:
+        step = images_at_a_time(grad)
+        for i in range(first, last, step):
+            part = slice(i, min(i + step, last))
+            if Y is not None:
+                pass_where_positive(dy[part], Y[part], dX[part])
+            product = threads.scratch("product", U[part].shape, grad.dtype)
+            numpy.multiply(dX[part], U[part], out=product)
+            sums = product.sum(axis=1).reshape(-1, U.shape[2] // C, C)
+            dscale[part, :, 0, 0] = sums.sum(axis=1, dtype=numpy.float64)
+            numpy.multiply(dX[part], S[part], out=dU[part])
+
+    threads.share(compute, N, parallel=grad.size > SMALL)
+    return dscale, du, dshortcut
