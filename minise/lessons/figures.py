@@ -25,14 +25,14 @@ def show(figure: Figure, alt: str) -> None:
 
 
 def heatmaps(panels: Mapping[str, numpy.ndarray], alt: str) -> None:
-    """Shows small matrices side by side, with their numbers, on one colour scale around 0.
+    """Shows small matrices side by side, with their numbers: blue is positive, red is negative.
 
     panels    title -> array (H, W); a title may begin with "+ " or "= "
     """
     limit = max(numpy.abs(array).max() for array in panels.values())
     figure, axes = pyplot.subplots(1, len(panels), figsize=(2.6 * len(panels), 2.9), squeeze=False)
     for axis, (title, array) in zip(axes[0], panels.items()):
-        axis.imshow(array, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        axis.imshow(array, cmap="RdBu", vmin=-limit, vmax=limit)
         for (row, column), value in numpy.ndenumerate(array):
             colour = "white" if abs(value) > 0.6 * limit else "black"
             axis.text(column, row, f"{value:+.2f}", ha="center", va="center", color=colour)
