@@ -75,7 +75,7 @@ class Verdict:
 
 
 class Check:
-    """`check(function)` gives a Verdict and never raises; `check` by itself shows the progress.
+    """`check(function)` gives a Verdict, whatever the function does; `check` shows the progress.
 
     points     what to call the functions with, by a name that a message can say. Several of
                different shapes, so that no answer passes by luck or with a number copied in
@@ -113,6 +113,7 @@ class Check:
         return verdict
 
     def judge(self, exercise: Exercise, function: Callable[..., Any]) -> Verdict:
+        """Stops at the first point where something is wrong."""
         seen: list[str] = []
         worst = 0.0
         for name, point in self.points.items():
