@@ -125,6 +125,8 @@ def boxes_of(trace: Trace, opened: set[str]) -> list[Box]:
 
 
 def node_box(node: Node) -> Box:
+    if node.kind == "constant" and node.value.shape == ():
+        return Box((node.index,), "", node.name, f"= {node.value.shown.item():.6g}")
     op = f"{node.op} " if node.named and node.op else ""
     return Box((node.index,), "", node.name, f"{op}{node.value.shape}")
 

@@ -127,8 +127,11 @@ class Layered:
             down = sweep % 2 == 0
             layers = self.layers if down else self.layers[::-1]
             for fixed, free in pairwise(layers):
+                if sweep % 4 > 1:  # so that ties are broken the other way
+                    free.reverse()
                 self.sort_towards(fixed, free, self.above if down else self.below)
-            self.swap_neighbours()
+            while self.swap_neighbours():
+                pass
             if self.crossings() < fewest:
                 best, fewest = [list(layer) for layer in self.layers], self.crossings()
         self.layers = best
@@ -146,8 +149,12 @@ class Layered:
 
         free[:] = sorted(free, key=barycentre)
 
-    def swap_neighbours(self) -> None:
-        """Exchange two points that stand side by side wherever that saves crossings."""
+    def swap_neighbours(self) -> bool:
+        """Exchange two points that stand side by side wherever that saves crossings.
+
+        Returns whether there were any.
+        """
+        swapped = False
         for i, layer in enumerate(self.layers):
             places = [
                 {point: k for k, point in enumerate(self.layers[j])} if 0 <= j < len(self.layers)
@@ -164,7 +171,8 @@ class Layered:
                         change += sum((b > a) - (b < a) for a in ps for b in qs)
                     if change < 0:
                         layer[k], layer[k + 1] = q, p
-                        improved = True
+                        improved = swapped = True
+        return swapped
 
     def crossings(self) -> int:
         return sum(

@@ -65,13 +65,14 @@ class Names:
 
     def role(self, op: Function, argument: int, parameters: tuple[str, ...], ways: int) -> str:
         """What the way back through `op` to one of its inputs is called, one way of so many."""
+        parameter = parameters[argument]
         if ways > 1 and isinstance(self.modules.get(op.path), SEBlock) and op.name in SE_PATHS:
-            return SE_PATHS[op.name]
+            return "shortcut" if parameter == "shortcut" else SE_PATHS[op.name]
         inputs = op.graph_inputs()
         twice = sum(inputs[argument] is other for other in inputs) > 1
         return (
             f"through {op.name}"
-            + (f", as {parameters[argument]}" if twice else "")
+            + (f", as {parameter}" if twice else "")
             + (f" in {op.path}" if op.path else "")
         )
 

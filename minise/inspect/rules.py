@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -34,14 +35,23 @@ class Source:
 
 
 def parameters_of(op: Function, count: int) -> tuple[str, ...]:
-    """What `forward` calls its `count` inputs: ("x", "weight", "bias")."""
-    names: list[str] = []
-    for parameter in inspect.signature(type(op).forward).parameters.values():
-        if parameter.kind is parameter.VAR_POSITIONAL:  # cat(*arrays)
-            names += [f"{parameter.name}[{i}]" for i in range(count)]
-        elif parameter.name != "self":
-            names.append(parameter.name)
-    return tuple(names[:count])
+    """What `forward` calls its `count` inputs: ("x", "weight", "bias"); numbered for *arrays."""
+    for forward in definitions(op, "forward"):
+        parameters = [*inspect.signature(forward).parameters.values()][1:]
+        if all(parameter.kind is not parameter.VAR_POSITIONAL for parameter in parameters):
+            return tuple(parameter.name for parameter in parameters)[:count]
+    return tuple(f"x_{i}" for i in range(1, count + 1))
+
+
+def definitions(op: Function, method: str) -> list[Any]:
+    """The method of the op's class, and those of its base classes that it calls with super()."""
+    found: list[Any] = []
+    for cls in type(op).__mro__:
+        if method in vars(cls):
+            found.append(vars(cls)[method])
+            if "super" not in found[-1].__code__.co_names:
+                break
+    return found
 
 
 def rule_of(op: Function, argument: int, parameters: tuple[str, ...]) -> str:
@@ -78,18 +88,19 @@ def equation_of(rule: str, names: dict[str, str], output: str, source: str) -> s
     """The rule with the names of this graph: "∂L/∂u += ∂L/∂y · s"."""
     left, equals, right = rule.partition(" = ")
     if not equals or not re.fullmatch(r"d\w+", left):
-        return f"∂L/∂{source} += {rule}"
+        return rule
     right = right.replace("dyᵀ", "(dy)ᵀ")
     right = re.sub(WORD, lambda word: names.get(word[0], word[0]), right)
     return f"∂L/∂{source} += " + re.sub(r"\bdy\b", f"∂L/∂{output}", right)
 
 
-def sources_of(op: Function, output: Array) -> tuple[Source | None, Source | None]:
-    """The lines that ran: (forward, backward) of the class, or of the backend's fast kernel."""
+def sources_of(op: Function, output: Array) -> tuple[list[Source], list[Source]]:
+    """The lines that ran, forward and backward: of the class, or of the backend's fast kernel."""
     if op.fast_backward is not None:
-        forward, backward = backend.of(output).fast[op.name]
-        return source(forward), source(backward)
-    return source(type(op).forward), source(type(op).backward)
+        forward, backward = ([kernel] for kernel in backend.of(output).fast[op.name])
+    else:
+        forward, backward = definitions(op, "forward"), definitions(op, "backward")
+    return [*filter(None, map(source, forward))], [*filter(None, map(source, backward))]
 
 
 @lru_cache(maxsize=1024)
@@ -100,28 +111,29 @@ def source(function: Any) -> Source | None:
         path = Path(inspect.getsourcefile(function) or "")
     except (OSError, TypeError):
         return None
-    root = Path(__file__).parents[2]  # the folder that holds minise
-    inside = Path(__file__).parents[1] in path.parents
-    place = path.relative_to(root).as_posix() if inside else path.name
+    package = Path(__file__).parents[1]
+    inside = package in path.parents
+    place = path.relative_to(package.parent).as_posix() if inside else path.name
     if len(lines) > LONGEST:
         lines = [*lines[:LONGEST], "..."]
-    return Source(f"{place}:{start}", inspect.cleandoc("\n" + "".join(lines)))
+    return Source(f"{place}:{start}", textwrap.dedent("".join(lines)).rstrip())
 
 
 def axes_repeated(op: Function, shape: Shape, output: Shape) -> tuple[int, ...]:
     """Axes of the output along which an input of `shape` was repeated; backward sums over them.
 
     By NumPy's rule where the output has the broadcast shape of all inputs; a vector of C numbers
-    beside an output (N, C, ...) is repeated along all axes but C.
+    that is used beside others to make (N, C, ...) is repeated along all axes but C.
     """
+    inputs = op.graph_inputs()
     try:
-        together = numpy.broadcast_shapes(*(tensor.shape for tensor in op.graph_inputs()))
+        together = numpy.broadcast_shapes(*(tensor.shape for tensor in inputs))
     except ValueError:
         together = None
     if together == output or isinstance(op, Expand):
         aligned = (1,) * (len(output) - len(shape)) + shape
         return tuple(i for i, (n, m) in enumerate(zip(aligned, output)) if n == 1 != m)
-    if len(output) > 2 and shape == output[1:2]:
+    if len(inputs) > 1 and shape == output[1:2]:
         return tuple(i for i in range(len(output)) if i != 1)
     return ()
 

@@ -336,8 +336,8 @@
     const summed = step.repeated.length, spread = step.reduced.length;
     return h("p.shapes", "Shapes: dy ", marked(arrays[step.gradient].shape, step.repeated), summed ? " Σ→ " : spread ? " ×→ " : " → ",
       marked(arrays[step.value].shape, step.reduced),
-      summed > 0 && h("span.note", " forward repeated the input along the marked axes, so backward sums over them"),
-      spread > 0 && h("span.note", " forward made one number of the marked axes, so backward hands its gradient out along them"));
+      summed > 0 && h("span.note", " repeated forward, so summed backward"),
+      spread > 0 && h("span.note", " made one number forward, so repeated backward"));
   }
 
   function cutPanel(step) {
@@ -351,7 +351,7 @@
   }
 
   function sourcePanel(node) {
-    const block = (label, k) => k != null && [h("h4", label, h("small", ` ${sources[k].place}`)), h("pre", { tabindex: 0 }, sources[k].lines)];
+    const block = (label, numbers) => numbers.map((k) => [h("h4", label, h("small", ` ${sources[k].place}`)), h("pre", { tabindex: 0 }, sources[k].lines)]);
     const details = h("details.panel", { toggle: () => { reading = details.open; } },
       h("summary", `The lines that ran: ${node.op}`, node.path && h("small", ` in ${node.path}`)),
       h("p.where", `${node.formula}  ⇒  ${node.derivative}`), block("forward", node.forward), block("backward", node.backward));

@@ -102,8 +102,8 @@ def page_data(trace: Trace, drawn: list[View]) -> dict[str, Any]:
                 "inputs": node.inputs,
                 "parameters": node.parameters,
                 "value": arrays.number(node.value),
-                "forward": sources.number(node.forward),
-                "backward": sources.number(node.backward),
+                "forward": [sources.number(source) for source in node.forward],
+                "backward": [sources.number(source) for source in node.backward],
             }
             for node in trace.nodes
         ],
@@ -140,9 +140,7 @@ class Table:
         self.items: list[Any] = []
         self._numbers: dict[int, int] = {}
 
-    def number(self, thing: Any) -> int | None:
-        if thing is None:
-            return None
+    def number(self, thing: Any) -> int:
         if id(thing) not in self._numbers:
             self._numbers[id(thing)] = len(self.items)
             self.items.append(self.encode(thing))

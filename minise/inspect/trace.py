@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,8 +39,8 @@ class Node:
     formula: str = ""
     derivative: str = ""
     path: str = ""
-    forward: Source | None = None
-    backward: Source | None = None
+    forward: Sequence[Source] = ()
+    backward: Sequence[Source] = ()
     inputs: tuple[int, ...] = ()
     parameters: tuple[str, ...] = ()
 
@@ -134,4 +135,7 @@ class Trace:
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
         from .stepper import fragment
 
-        return {"text/html": fragment(self), "text/plain": str(self)}
+        try:
+            return {"text/html": fragment(self), "text/plain": str(self)}
+        except ValueError as error:  # too big to draw
+            return {"text/plain": f"{self}\n\n{error}"}
