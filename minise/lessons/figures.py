@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import io
+from base64 import b64encode
 from collections.abc import Mapping
 
 import numpy
@@ -11,7 +13,10 @@ from matplotlib.figure import Figure
 
 
 def show(figure: Figure, alt: str) -> None:
-    """Displays a figure in the notebook as a PNG with alternative text, and closes it.
+    """Displays a figure in the notebook with alternative text, and closes it.
+
+    As HTML, because JupyterLab and nbconvert leave an image/png without its `alt`; as image/png for
+    what shows no HTML, such as a PDF; and as plain text.
 
     alt    what the picture shows, for those who cannot see it
     """
@@ -20,8 +25,9 @@ def show(figure: Figure, alt: str) -> None:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=100, bbox_inches="tight", metadata={"Software": None})
     pyplot.close(figure)
-    data = {"image/png": file.getvalue(), "text/plain": alt}
-    display(data, raw=True, metadata={"image/png": {"alt": alt}})
+    png = b64encode(file.getvalue()).decode()
+    image = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{png}">'
+    display({"text/html": image, "image/png": png, "text/plain": alt}, raw=True)
 
 
 def heatmaps(panels: Mapping[str, numpy.ndarray], alt: str) -> None:
