@@ -8,7 +8,7 @@ from typing import Any
 from .launch import start
 
 SETTINGS: dict[str, Any] = {
-    "model": "se_resnet8", "reduction": 4, "data": "cue-digits", "limit": 6000, "epochs": 8,
+    "model": "se_resnet8", "reduction": 4, "data": "cue-digits", "limit": 6000, "epochs": 10,
     "batch_size": 64, "lr": 0.2, "compare": True,
 }  # fmt: skip
 
