@@ -9,7 +9,7 @@ from .launch import start
 
 SETTINGS: dict[str, Any] = {
     "model": "se_resnet8", "reduction": 4, "data": "cue-digits", "limit": 6000, "epochs": 10,
-    "lr": 0.2, "compare": True,
+    "batch_size": 64, "lr": 0.2, "compare": True,
 }  # fmt: skip
 
 

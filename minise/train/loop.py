@@ -142,7 +142,9 @@ class Run:
         config, total = self.config, len(self.data.train)
         if self.progress:
             print(self.headline(), flush=True)
-        with tqdm(
+        # Overflow is no reason for a warning of NumPy's: the loss will tell.
+        quiet = numpy.errstate(over="ignore", invalid="ignore", divide="ignore")
+        with quiet, tqdm(
             total=config.epochs * total,
             initial=min(total, self.position.step * config.batch_size)
             + self.position.epoch * total,
@@ -169,9 +171,7 @@ class Run:
         self.read_at = time.perf_counter()
         for images, labels in self.loader:
             lr = self.optimizer.param_groups[0]["lr"]
-            # Overflow is no reason for a warning of NumPy's: the loss will tell.
-            with numpy.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                loss, correct = self.step(images, labels)
+            loss, correct = self.step(images, labels)
             self.schedule.step()
             self.position.step += 1
             self.unread.append((self.position.step, len(labels), lr, loss, correct))
