@@ -22,6 +22,8 @@ from typing import Any
 import runs
 from context import describe
 
+from minise.train.demo import SETTINGS
+
 DATA = {"frame": "cue-digits", "tint": "cue-digits-tint"}
 MODELS = ("resnet8", "se_resnet8")
 RESULTS = Path(__file__).parent / "results" / "cue-digits.jsonl"
@@ -38,6 +40,7 @@ def main() -> int:
                 settings = {
                     "model": model, "cue": cue, "seed": seed, "reduction": arguments.reduction,
                     "images": arguments.images, "epochs": arguments.epochs, "max_lr": arguments.lr,
+                    "batch_size": SETTINGS["batch_size"],
                 }  # fmt: skip
                 if not runs.find(arguments.results, settings):
                     result = train(settings, arguments.data_dir)
@@ -54,7 +57,7 @@ def train(settings: dict[str, Any], data_dir: Path) -> dict[str, Any]:
             "model": settings["model"], "data": DATA[settings["cue"]], "data-dir": data_dir,
             "seed": settings["seed"], "reduction": settings["reduction"],
             "limit": settings["images"], "epochs": settings["epochs"], "lr": settings["max_lr"],
-            "out": Path(folder) / "run",
+            "batch-size": settings["batch_size"], "out": Path(folder) / "run",
         }  # fmt: skip
         words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
         subprocess.run([sys.executable, "-m", "minise", "train", *words], check=True)
@@ -71,7 +74,7 @@ def table(records: list[runs.Record]) -> str:
     """One line per network and setting, with every seed."""
     lines = ["# CueDigits: SE against the same network without it", ""]
     lines += sorted({f"- {run['date']}: {run['context']}" for run in records})
-    lines += ["- `minise train`, batch 128, one-cycle; 2,000 test pictures; chance is 10 %, and",
+    lines += [f"- `minise train`, batch {SETTINGS['batch_size']}, one-cycle; 2,000 test pictures; chance is 10 %, and",
               "  reading the digits without knowing which of them counts is a third", "",
               "| cue | network | r | images × epochs | max lr | test accuracy in percent "
               "| by seed | minutes per run |", "|---|---|---|---|---|---|---|---|"]  # fmt: skip
@@ -99,10 +102,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--table", action="store_true", help="print the results so far")
     parser.add_argument("--cue", nargs="+", choices=[*DATA], default=[*DATA])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--reduction", type=int, default=4)
-    parser.add_argument("--images", type=int, default=6_000)
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--lr", type=float, default=0.2)
+    parser.add_argument("--reduction", type=int, default=SETTINGS["reduction"])
+    parser.add_argument("--images", type=int, default=SETTINGS["limit"])
+    parser.add_argument("--epochs", type=int, default=SETTINGS["epochs"])
+    parser.add_argument("--lr", type=float, default=SETTINGS["lr"])
     return parser.parse_args()
 
 
