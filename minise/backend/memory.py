@@ -21,7 +21,7 @@ _idle = 0  # bytes on the shelves
 
 
 class _Lease:
-    """Owns the memory of one array: NumPy keeps it alive as long as there is a view of that array."""
+    """Owns the memory of one array: NumPy keeps it alive as long as that array has a view."""
 
     def __init__(self, memory: numpy.ndarray, shape: tuple[int, ...], dtype: numpy.dtype) -> None:
         self.memory = memory

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..autograd import Function
 
 
@@ -18,14 +20,16 @@ class ReLU(Function):
 
 
 class ThenReLU:
-    """Mixed into an op: the same op followed by ReLU, as one node, which saves a pass over memory."""
+    """Mixed into an op: the same op and the ReLU behind it, as one: it saves a pass over memory."""
+
+    xp: Any
 
     def forward(self, *arrays):
-        self.y = self.xp.maximum(super().forward(*arrays), 0)
+        self.y = self.xp.maximum(super().forward(*arrays), 0)  # type: ignore[misc]
         return self.y
 
     def backward(self, grad):
-        return super().backward(self.xp.where(self.y <= 0, 0, grad))
+        return super().backward(self.xp.where(self.y <= 0, 0, grad))  # type: ignore[misc]
 
 
 class LeakyReLU(Function):

@@ -9,10 +9,13 @@ convolution reads and writes such rows, and a value per channel is then a value 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from . import conv, elementwise, norm, se
 from .elementwise import add
 
-KERNELS = {
+KERNELS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "conv2d": (conv.forward, conv.backward),
     "batch_norm": (norm.forward, norm.backward),
     "batch_norm_relu": (norm.forward, norm.backward),

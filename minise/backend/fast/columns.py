@@ -1,7 +1,7 @@
 """The columns of a convolution, a cache-full at a time.
 
-In channels-last memory the S neighbours of a row of a window lie side by side, so a window is copied
-in R runs of S·C numbers.
+In channels-last memory the S neighbours of a row of a window lie side by side, so a window is
+copied in R runs of S·C numbers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Windows(NamedTuple):
     stride: Pair
     padding: tuple[Pair, Pair]
     dilation: Pair
-    count: Pair
+    outputs: Pair  # P, Q
 
 
 class Piece(NamedTuple):
@@ -70,7 +70,7 @@ class Columns:
         self.size = C // groups  # channels of a group
         images = max(piece.images for piece in pieces)
         rows = max(piece.rows for piece in pieces)
-        Q = windows.count[1]
+        Q = windows.outputs[1]
         self.as_they_are = (
             windows.kernel == windows.stride == (1, 1)
             and windows.padding == ((0, 0), (0, 0))
@@ -82,7 +82,7 @@ class Columns:
         self.padded = threads.scratch("padded", (images, height, width, self.size), x.dtype)
         self.padded.fill(0)
         # Whole images overwrite the same place each time, and the border stays as it is.
-        self.border_stays = all(piece.rows == windows.count[0] for piece in pieces)
+        self.border_stays = all(piece.rows == windows.outputs[0] for piece in pieces)
         self.inside = self.padded[:, :, self.left : self.left + W]
         image, h, w, c = self.padded.strides
         # With dilation 1 the taps of a row are neighbours: one run of S·C numbers, not S of C.
@@ -112,4 +112,4 @@ class Columns:
             self.inside[:m, start - first : stop - first] = source
         columns = self.columns[:m, :rows]
         numpy.copyto(columns, self.view[:m, :rows])
-        return columns.reshape(m * rows * self.w.count[1], -1)
+        return columns.reshape(m * rows * self.w.outputs[1], -1)

@@ -58,7 +58,7 @@ def windows_of(op: Any) -> Windows:
 
 
 def kernels(weight: Array, groups: int) -> Array:
-    """(O, C/G, R, S) -> (G, R, S, C/G, O/G): a matrix per group that columns multiply from the left."""
+    """(O, C/G, R, S) -> (G, R, S, C/G, O/G): for each group a matrix that columns multiply."""
     O, size, R, S = weight.shape
     split = weight.reshape(groups, O // groups, size, R, S)
     return numpy.ascontiguousarray(split.transpose(0, 3, 4, 2, 1))
@@ -66,12 +66,11 @@ def kernels(weight: Array, groups: int) -> Array:
 
 def convolve(x: Array, kernel: Array, windows: Windows) -> Array:
     """x (N, H, W, C) with kernels (G, R, S, C/G, O/G) -> (N, P, Q, O)."""
-    N, (P, Q) = x.shape[0], windows.count
+    N, (P, Q) = x.shape[0], windows.outputs
     G, R, S, size, per_group = kernel.shape
     O = G * per_group
-    if G == 1 and O <= NARROW and S > 1 and Q % 2 == 0 and windows.stride[1] == 1 == windows.dilation[1]:
-        y = convolve(x, paired(kernel), in_pairs(windows))
-        return y.reshape(N, P, Q, O)
+    if can_pair(windows, G, O):
+        return convolve(x, paired(kernel), in_pairs(windows)).reshape(N, P, Q, O)
     matrices = kernel.reshape(G, R * S * size, per_group)
     y = memory.empty((N, P, Q, O), x.dtype)
     rows = y.reshape(N * P * Q, O)
@@ -97,7 +96,7 @@ def multiply(rows: Array, matrix: Array, output: Array) -> None:
 
 
 def add_product(left: Array, right: Array, total: Array) -> None:
-    """total (K, O) += left (M, K)ᵀ @ right (M, O), in blocks of rows, each with a sum of its own."""
+    """total (K, O) += left (M, K)ᵀ @ right (M, O), in blocks of rows with a sum each."""
     (M, K), O = left.shape, right.shape[1]
     block = block_of(M, K * O)
     left, right = left.reshape(-1, block, K), right.reshape(-1, block, O)
@@ -114,10 +113,17 @@ def block_of(M: int, per_row: int) -> int:
     A BLAS copies its operands into an order of its own first, which does not pay where few columns
     use what was copied. OpenBLAS has kernels without that copy for products of up to a million
     multiply-adds: on this kind of matrix they run at 200 GFLOP/s a core instead of 110 to 150.
-    They want a fair number of rows; where only few would fit, blocks are as large as the cache likes.
+    They want a fair number of rows; where only few would fit, the cache decides.
     """
     most = BLAS_SMALL // per_row if per_row <= BLAS_SMALL // 48 else 512
     return next((block for block in range(min(most, M), 15, -1) if M % block == 0), M)
+
+
+def can_pair(windows: Windows, groups: int, channels: int) -> bool:
+    """Whether two pixels may share a row of the product; for `channels` output channels."""
+    (_, S), (_, Q) = windows.kernel, windows.outputs
+    steps = windows.stride[1], windows.dilation[1]
+    return groups == 1 and channels <= NARROW and S > 1 and Q % 2 == 0 and steps == (1, 1)
 
 
 def paired(kernel: Array) -> Array:
@@ -135,8 +141,8 @@ def paired(kernel: Array) -> Array:
 
 
 def in_pairs(windows: Windows) -> Windows:
-    (R, S), (P, Q) = windows.kernel, windows.count
-    return windows._replace(kernel=(R, S + 1), stride=(windows.stride[0], 2), count=(P, Q // 2))
+    (R, S), (P, Q) = windows.kernel, windows.outputs
+    return windows._replace(kernel=(R, S + 1), stride=(windows.stride[0], 2), outputs=(P, Q // 2))
 
 
 def backward_from_dy(op: Any, x: Array, dy: Array, spare: list[int]) -> tuple[Array, Array]:
@@ -147,15 +153,16 @@ def backward_from_dy(op: Any, x: Array, dy: Array, spare: list[int]) -> tuple[Ar
     serve both products: each is built once and used twice while it is in the cache.
     """
     (N, H, W, C), (O, size, R, S), G = x.shape, op.weight.shape, op.groups
-    pads = tuple((n - before, n - after) for n, (before, after) in zip(spare, op.padding))
+    (top, bottom), (left, right) = op.padding
+    pads = (spare[0] - top, spare[0] - bottom), (spare[1] - left, spare[1] - right)
     windows = Windows((R, S), (1, 1), pads, op.dilation, (H, W))
     turned = op.weight[:, :, ::-1, ::-1].reshape(G, O // G, size, R, S)
     kernel = numpy.ascontiguousarray(turned.transpose(0, 3, 4, 1, 2))  # (G, R, S, O/G, C/G)
     pixels = 1  # that share a row
-    if G == 1 and C <= NARROW and S > 1 and W % 2 == 0 and op.dilation[1] == 1:
+    if can_pair(windows, G, C):
         kernel, windows, pixels = paired(kernel), in_pairs(windows), 2
     matrices = kernel.reshape(G, -1, kernel.shape[-1])  # (G, R·S·O/G, C/G)
-    height, width = windows.count
+    height, width = windows.outputs
     dx = memory.empty((N, H, W, C), x.dtype)
     x_rows, dx_rows = (a.reshape(N * height * width, pixels * C) for a in (x, dx))
     work = pieces(N, height, width * matrices.shape[1] * x.itemsize)
@@ -184,7 +191,7 @@ def backward_from_x(op: Any, x: Array, dy: Array) -> tuple[Array | None, Array]:
     """Any stride: dW = columns(x)ᵀ @ dy, and dy @ Wᵀ is added up where its columns came from."""
     (N, H, W, C), (O, size, R, S), G = x.shape, op.weight.shape, op.groups
     windows = windows_of(op)
-    (P, Q), ((top, bottom), (left, right)) = windows.count, op.padding
+    (P, Q), ((top, bottom), (left, right)) = windows.outputs, op.padding
     matrices = kernels(op.weight, G).reshape(G, R * S * size, O // G)
     transposed = numpy.ascontiguousarray(matrices.transpose(0, 2, 1))
     dy_rows = dy.reshape(N * P * Q, O)
@@ -232,7 +239,7 @@ def whole_images(work: list[Piece], N: int, P: int) -> list[Piece]:
 
 def add_windows(dcolumns: Array, padded: Array, windows: Windows) -> None:
     """Each pixel of padded (N, H, W, C) collects from every window (N, P, Q, R, S, C) it was in."""
-    (step_h, step_w), (dh, dw), (P, Q) = windows.stride, windows.dilation, windows.count
+    (step_h, step_w), (dh, dw), (P, Q) = windows.stride, windows.dilation, windows.outputs
     for r in range(windows.kernel[0]):
         for s in range(windows.kernel[1]):
             h = slice(r * dh, r * dh + (P - 1) * step_h + 1, step_h)

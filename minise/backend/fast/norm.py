@@ -1,7 +1,8 @@
 """BatchNorm, alone or with the ReLU that follows it.
 
-Three sweeps over memory forward and five backward would be nine and eleven with whole arrays. The
-normalised x̂ is not kept: backward makes it again from x, which the convolution before it gave.
+Whole arrays would travel through memory once for every operation of the formulas. Here the
+operations of a sweep follow each other on a stretch that is still in the cache, and the normalised
+x̂ is not kept: backward makes it again from x, which the convolution before it gave.
 """
 
 from __future__ import annotations
