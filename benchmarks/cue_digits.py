@@ -75,7 +75,7 @@ def table(records: list[runs.Record]) -> str:
     lines = ["# CueDigits: SE against the same network without it", ""]
     lines += sorted({f"- {run['date']}: {run['context']}" for run in records})
     lines += [f"- `minise train`, batch {SETTINGS['batch_size']}, one-cycle; 2,000 test",
-              "  pictures; chance is 10 %, reading the digits without knowing which counts a third", "",
+              "  pictures; chance is 10 %, reading digits without knowing which counts a third", "",
               "| cue | network | r | images × epochs | max lr | test accuracy in percent "
               "| by seed | minutes per run |", "|---|---|---|---|---|---|---|---|"]  # fmt: skip
     groups: dict[tuple, list[runs.Record]] = {}
