@@ -59,7 +59,7 @@ def trace(
         )
     if names is None:
         caller = sys._getframe(1)
-        names = {**caller.f_globals, **caller.f_locals}
+        names = {**caller.f_locals, **caller.f_globals, **caller.f_locals}  # locals come first
     tensors, arrivals = follow(loss, gradient)
     called = Names(names, tensors)
     index = {id(tensor): i for i, tensor in enumerate(tensors)}
@@ -114,26 +114,25 @@ def follow(loss: Tensor, gradient: Tensor | None) -> tuple[list[Tensor], list[Ar
     """The tensors of the graph, oldest first, and the contributions, in the engine's order."""
     tensors = {id(loss): loss}
     arrivals = []
-    totals: dict[int, Array] = {}  # of the tensors whose turn has not come yet
+    # Of the tensors whose turn has not come yet: the gradient so far, and what is kept of it.
+    totals: dict[int, tuple[Array, Values]] = {}
     for step in walk(loss, gradient):
         inputs = step.op.graph_inputs()
         tensors.update((id(tensor), tensor) for tensor in inputs)
-        totals.pop(id(step.output), None)
-        came_in = Values.of(step.gradient)
+        _, came_in = totals.pop(id(step.output), (None, None))
+        came_in = came_in or Values.of(step.gradient)
         for argument, (source, part) in enumerate(zip(inputs, step.contributions)):
             if part is None:
                 continue
+            value = Values.of(part)
+            before, _ = totals.get(id(source), (None, None))
             total = step.accumulated[argument]
             if any(source is later for later in inputs[argument + 1 :]):
                 # x * x contributes twice to x; the engine's sum already holds both.
-                total = totals[id(source)] + part if id(source) in totals else part
-            totals[id(source)] = total
-            arrivals.append(
-                Arrival(
-                    step.op, step.output, argument, source,
-                    came_in, Values.of(part), Values.of(total),
-                )
-            )  # fmt: skip
+                total = part if before is None else before + part
+            kept = value if before is None else Values.of(total)
+            totals[id(source)] = total, kept
+            arrivals.append(Arrival(step.op, step.output, argument, source, came_in, value, kept))
     return sorted(tensors.values(), key=lambda tensor: tensor.order), arrivals
 
 
