@@ -13,7 +13,7 @@ PIP    := $(RUN) -m pip install --quiet --disable-pip-version-check --no-input
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.minise  ## step backward through an SE block, in the terminal
+demo: $(VENV)/.minise  ## train a small network with and without SE: a few minutes, and a report
 	$(RUN) -m minise demo
 
 lessons: $(VENV)/.lessons  ## open the lessons in JupyterLab
@@ -22,7 +22,7 @@ lessons: $(VENV)/.lessons  ## open the lessons in JupyterLab
 test: $(VENV)/.test  ## run the tests (compares with PyTorch too where .venv has it)
 	$(RUN) -m pytest
 
-bench: $(VENV)/.minise  ## time minise beside PyTorch
+bench: $(VENV)/.bench  ## time minise beside PyTorch and other engines (ten minutes)
 	@$(RUN) -c 'import torch' 2>/dev/null || \
 	{ echo 'make bench compares with PyTorch, which .venv lacks: $(RUN) -m pip install torch==2.13.0' >&2; exit 1; }
 	$(RUN) benchmarks/run.py
@@ -55,6 +55,11 @@ $(VENV)/.minise: $(VENV)/.made pyproject.toml
 $(VENV)/.test: $(VENV)/.made pyproject.toml
 	@echo 'Installing minise and the tools for its tests into $(VENV) ...'
 	@$(PIP) --editable '.[test]'
+	@touch $@ $(VENV)/.minise
+
+$(VENV)/.bench: $(VENV)/.made pyproject.toml
+	@echo 'Installing minise and the engines it is compared with into $(VENV) ...'
+	@$(PIP) --editable '.[bench]'
 	@touch $@ $(VENV)/.minise
 
 $(VENV)/.lessons: $(VENV)/.made pyproject.toml requirements.txt

@@ -1,149 +1,96 @@
-"""minise beside PyTorch in one interleaved run: ratios count, absolute times are the machine's.
+"""minise beside PyTorch and other from-scratch engines on this machine's CPU.
 
-    make bench          (needs torch in .venv)
+    make bench                                          everything; ten minutes on two cores
+    python benchmarks/run.py --only steps,memory        some parts
+    python benchmarks/run.py --quick                    small sizes: does the suite itself work?
 
-Each figure is the median of rounds in which the two libraries take turns, so that a machine that
-slows down slows both. Threads are whatever both libraries use by default.
+Contestants take turns (interleave.py), and each one's results are checked before it is timed.
+Leaves three files in benchmarks/results: cpu-DATE.json (every single time), .md and .svg.
 """
 
 from __future__ import annotations
 
-import itertools
-import platform
-import statistics
-import time
+import argparse
+import json
+import sys
 from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
 
-import numpy
+import breakdown
+import engine
+import floor
+import memory
+import ops
+import plot
+import report
+import steps
 import torch
-import torch.nn.functional as T
-
-import minise
-from minise import functional as F
-from minise import models, optim
-
-ROUNDS = 5
+from context import cores, describe
 
 
-def interleaved(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float]:
-    """Median seconds of each, after one call to warm up."""
-    seconds: dict[Callable[[], object], list[float]] = {ours: [], theirs: []}
-    for function in (ours, theirs):
-        function()
-    for _ in range(ROUNDS):
-        for function, times in seconds.items():
-            start = time.perf_counter()
-            function()
-            times.append(time.perf_counter() - start)
-    return statistics.median(seconds[ours]), statistics.median(seconds[theirs])
+def parts(rounds: int, quick: bool) -> dict[str, Callable[[], Any]]:
+    """What can be measured, by the name that --only takes."""
+    batch = 8 if quick else 128
+    batches, depths = ([4, 8], [20, 32]) if quick else ([16, 64, 128, 256, 512], [20, 56, 110])
+    network = "se_resnet20"
+    return {
+        "floor": lambda: floor.measure(rounds),
+        "engine": lambda: engine.measure(rounds),
+        "memory": lambda: memory.measure(network, batch),
+        "ops": lambda: ops.measure(rounds, batch),
+        "steps": lambda: steps.measure(rounds, batch, large=not quick),
+        "breakdown": lambda: breakdown.measure(network, batch, min(rounds, 5)),
+        "growth": lambda: steps.measure_growth(min(rounds, 3), batches, depths),
+    }
 
 
-def report(name: str, ours: Callable[[], object], theirs: Callable[[], object]) -> None:
-    a, b = interleaved(ours, theirs)
-    print(f"{name:<44} {a * 1e3:10.1f} {b * 1e3:10.1f} {a / b:8.1f}", flush=True)
+def main() -> int:
+    arguments = parse()
+    torch.set_num_threads(cores())
+    rounds = arguments.rounds or (2 if arguments.quick else 9)
+    available = parts(rounds, arguments.quick)
+    chosen = arguments.only.split(",") if arguments.only else [*available]
+    if unknown := set(chosen) - set(available):
+        raise ValueError(f"unknown part {', '.join(unknown)}, expected some of {[*available]}")
+    results: dict[str, Any] = {
+        "date": date.today().isoformat(),
+        "context": describe(),
+        "rounds": rounds,
+        "batch": 8 if arguments.quick else 128,
+    }
+    print(results["context"])
+    for name in chosen:
+        print(f"{name} ...", flush=True)
+        results[name] = available[name]()
+    text = report.markdown(results)
+    print(text)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    path = arguments.out / f"{'quick' if arguments.quick else 'cpu'}-{results['date']}"
+    numbers = json.dumps(results, indent=1, ensure_ascii=False, default=vars)
+    path.with_suffix(".json").write_text(numbers + "\n")
+    path.with_suffix(".md").write_text(text)
+    plot.draw(results, path.with_suffix(".svg"))
+    print(f"written to {path}.json, .md and .svg")
+    return 0
 
 
-def convolution(channels: int, size: int, batch: int) -> None:
-    """A 3×3 convolution, forward and backward."""
-    rng = numpy.random.RandomState(0)
-    x = rng.standard_normal((batch, channels, size, size)).astype("float32")
-    w = rng.standard_normal((channels, channels, 3, 3)).astype("float32")
-
-    def ours() -> None:
-        a, b = minise.tensor(x, requires_grad=True), minise.tensor(w, requires_grad=True)
-        F.conv2d(a, b, padding=1).sum().backward()
-
-    def theirs() -> None:
-        a, b = torch.tensor(x, requires_grad=True), torch.tensor(w, requires_grad=True)
-        T.conv2d(a, b, padding=1).sum().backward()
-
-    report(f"conv 3×3, {channels} channels, {size}×{size}, batch {batch}", ours, theirs)
-
-
-def scalar_chain(length: int) -> None:
-    """What the engine itself costs: `length` multiplications of one number, and back."""
-
-    def chain(x):
-        y = x
-        for _ in range(length):
-            y = y * x
-        y.backward()
-
-    def ours() -> None:
-        chain(minise.tensor(1.0, requires_grad=True))
-
-    def theirs() -> None:
-        chain(torch.tensor(1.0, requires_grad=True))
-
-    report(f"chain of {length} scalar ops", ours, theirs)
-
-
-def training_step(batch: int) -> None:
-    """SE-ResNet-20: forward, cross-entropy, backward, SGD; PyTorch runs the same net's ops."""
-    from minise.nn import Module
-
-    class TorchBlock(torch.nn.Module):
-        def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-            super().__init__()
-            conv, norm = torch.nn.Conv2d, torch.nn.BatchNorm2d
-            self.branch = torch.nn.Sequential(
-                conv(inputs, outputs, 3, stride, 1, bias=False), norm(outputs), torch.nn.ReLU(),
-                conv(outputs, outputs, 3, 1, 1, bias=False), norm(outputs),
-            )  # fmt: skip
-            hidden = outputs // 16
-            self.gates = torch.nn.Sequential(
-                torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
-                torch.nn.Linear(outputs, hidden), torch.nn.ReLU(),
-                torch.nn.Linear(hidden, outputs), torch.nn.Sigmoid(),
-            )  # fmt: skip
-            self.shortcut = torch.nn.Identity()
-            if stride != 1 or inputs != outputs:
-                self.shortcut = torch.nn.Sequential(
-                    conv(inputs, outputs, 1, stride, bias=False), norm(outputs)
-                )
-
-        def forward(self, x):
-            u = self.branch(x)
-            return T.relu(u * self.gates(u)[:, :, None, None] + self.shortcut(x))
-
-    widths = [16, 16, 16, 16, 32, 32, 32, 64, 64, 64]
-    blocks = [TorchBlock(a, b, 2 if b > a else 1) for a, b in itertools.pairwise(widths)]
-    twin = torch.nn.Sequential(
-        torch.nn.Conv2d(3, 16, 3, 1, 1, bias=False), torch.nn.BatchNorm2d(16), torch.nn.ReLU(),
-        *blocks, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(64, 10),
-    )  # fmt: skip
-    net: Module = models.create("se_resnet20")
-    assert sum(p.numel() for p in twin.parameters()) == sum(p.size for p in net.parameters())
-    rng = numpy.random.RandomState(0)
-    images = rng.standard_normal((batch, 3, 32, 32)).astype("float32")
-    labels = rng.randint(0, 10, batch)
-    our_sgd = optim.SGD(net.parameters(), lr=0.1, momentum=0.9, nesterov=True)
-    their_sgd = torch.optim.SGD(twin.parameters(), lr=0.1, momentum=0.9, nesterov=True)
-
-    def ours() -> None:
-        our_sgd.zero_grad()
-        F.cross_entropy(net(minise.tensor(images)), minise.tensor(labels)).backward()
-        our_sgd.step()
-
-    def theirs() -> None:
-        their_sgd.zero_grad()
-        T.cross_entropy(twin(torch.tensor(images)), torch.tensor(labels)).backward()
-        their_sgd.step()
-
-    report(f"SE-ResNet-20 training step, batch {batch}", ours, theirs)
-
-
-def main() -> None:
-    print(
-        f"Python {platform.python_version()}, NumPy {numpy.__version__}, torch {torch.__version__} "
-        f"with {torch.get_num_threads()} threads, {platform.machine()}; plain kernels\n"
-        f"{'':<44} {'minise ms':>10} {'torch ms':>10} {'ratio':>8}"
-    )
-    scalar_chain(1000)
-    for channels, size in ((16, 32), (32, 16), (64, 8)):
-        convolution(channels, size, batch=32)
-    training_step(batch=32)
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", help="parts, separated by commas: " + ",".join(parts(1, True)))
+    parser.add_argument("--quick", action="store_true", help="small sizes, two rounds")
+    parser.add_argument("--rounds", type=int, help="turns of each contestant")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        sys.exit(main())
+    except (OSError, ValueError) as error:
+        print(f"benchmark: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

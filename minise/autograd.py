@@ -280,9 +280,9 @@ def backward_steps(
             if contribution is not None:
                 arrived = gradients.get(id(source))
                 # A new array each time: the old sum may be somebody else's contribution too.
-                gradients[id(source)] = (
-                    contribution if arrived is None else backend.of(arrived).add(arrived, contribution)
-                )
+                if arrived is not None:
+                    contribution = backend.of(source.data).add(arrived, contribution)
+                gradients[id(source)] = contribution
             elif needed and id(source) not in gradients:
                 gradients[id(source)] = op.xp.zeros_like(source.data)
         accumulated = tuple(gradients.get(id(source)) for source in inputs)

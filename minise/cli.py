@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import functools
+import inspect
 import io
 import os
 import sys
@@ -50,48 +53,115 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"minise {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add_demo(commands.add_parser("demo", help="step backward through an SE block"))
+    add_demo(commands.add_parser("demo", help="train with and without SE, a few minutes"))
+    add_train(commands.add_parser("train", help="train a network on pictures"))
+    add_eval(commands.add_parser("eval", help="loss and accuracy of a trained network"))
     add_step(commands.add_parser("step", help="a page to step through backprop"))
     add_summary(commands.add_parser("summary", help="shapes, parameters, multiply-adds"))
     add_predict(commands.add_parser("predict", help="the five likeliest classes of images"))
+    add_gates(commands.add_parser("gates", help="draw what the gates of a trained network do"))
     add_doctor(commands.add_parser("doctor", help="what is installed, works, or is missing"))
     return top
 
 
 def add_model_options(command: argparse.ArgumentParser) -> None:
-    """The choices of `models.create`."""
-    command.add_argument("--num-classes", type=int, metavar="N")
-    command.add_argument("--reduction", type=int, default=16, metavar="R", help="default 16")
-    command.add_argument("--no-se-bias", action="store_true", help="SE without biases")
-    command.add_argument("--se-width", default="paper", metavar="RULE", help="paper or timm")
-    command.add_argument("--placement", default="standard", help="where SE sits in a block")
-    command.add_argument("--shortcut", default="B", help="B (projection) or A (zero padding)")
-    command.add_argument("--variant", default="torch", help="torch or caffe")
+    """The choices of `models.create`, by its names; those not given keep their defaults."""
+    add = functools.partial(command.add_argument, default=argparse.SUPPRESS)
+    add("--reduction", type=int, metavar="R", help="SE's r, default 16")
+    add("--no-se-bias", dest="se_bias", action="store_false", help="SE without biases")
+    add("--se-width", metavar="RULE", help="paper or timm")
+    add("--squeeze", help="avg or max")
+    add("--gate", help="sigmoid, tanh, relu, hardsigmoid")
+    add("--placement", help="where SE sits in a block: standard, pre, post, identity, inside")
+    add("--stages", type=int, nargs="+", metavar="N", help="stages that get SE, default all")
+    add("--shortcut", help="B (projection) or A (zero padding)")
+    add("--variant", help="torch or caffe")
+    add("--zero-init-residual", action="store_true", help="branches start at zero")
 
 
 def build(options: argparse.Namespace) -> Module:
     from . import models
 
-    return models.create(
-        options.model,
-        num_classes=options.num_classes,
-        reduction=options.reduction,
-        se_bias=not options.no_se_bias,
-        se_width=options.se_width,
-        placement=options.placement,
-        shortcut=options.shortcut,
-        variant=options.variant,
-    )
+    known = inspect.signature(models.create).parameters
+    choices = {name: value for name, value in vars(options).items() if name in known}
+    return models.create(options.model, **choices)
 
 
 def add_demo(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--out", metavar="DIR", help="a new folder, default runs/MODEL-DATA-TIME")
     command.set_defaults(run=run_demo)
 
 
 def run_demo(options: argparse.Namespace) -> int:
-    from .inspect.walk import walk
+    from .train.demo import demo
 
-    print(walk())
+    demo(options.out)
+    return 0
+
+
+def add_train(command: argparse.ArgumentParser) -> None:
+    add = functools.partial(command.add_argument, default=argparse.SUPPRESS)
+    add("--model", metavar="NAME", help="a name of minise.models.names(), default se_resnet20")
+    add("--data", help="cue-digits (default), cue-digits-tint, cifar10, cifar100 or a FOLDER "
+        "with train/CLASS/… and test/CLASS/…, or just CLASS/…")  # fmt: skip
+    add("--data-dir", metavar="DIR", help="where CIFAR lies or goes to, default datasets")
+    add("--limit", type=int, metavar="N", help="train with N pictures only")
+    add("--epochs", type=int, metavar="N", help="default 30")
+    add("--batch-size", type=int, metavar="N", help="default 128")
+    add("--lr", type=float, help="highest learning rate, default 0.1")
+    add("--momentum", type=float, help="Nesterov's, default 0.9")
+    add("--weight-decay", type=float, metavar="X", help="default 1e-4")
+    add("--schedule", metavar="NAME", help="onecycle (default), cosine, multistep or constant")
+    add("--warmup", type=int, metavar="N", help="epochs in which lr grows; onecycle has its own")
+    add("--label-smoothing", type=float, metavar="X", help="default 0")
+    add("--augment", action=argparse.BooleanOptionalAction,
+        help="shift and mirror the pictures; default: yes, but not digits")  # fmt: skip
+    add("--cutout", type=int, metavar="SIDE", help="blank a square in each training picture")
+    add("--seed", type=int, metavar="N", help="default 0")
+    add("--backend", help="numpy (default) or cupy")
+    add("--compare", action="store_true", help="train the twin without SE too")
+    add_model_options(command)
+    folder = command.add_mutually_exclusive_group()
+    folder.add_argument("--out", metavar="DIR", help="a new folder, default runs/MODEL-DATA-TIME")
+    folder.add_argument("--resume", metavar="DIR", help="go on with the run in this folder")
+    command.set_defaults(run=run_train)
+
+
+def run_train(options: argparse.Namespace) -> int:
+    from .train import Config, start
+
+    known = {field.name for field in dataclasses.fields(Config)}
+    settings = {name: value for name, value in vars(options).items() if name in known}
+    start(settings, out=options.out, resume=options.resume)
+    return 0
+
+
+CHANGES = ("data_dir", "backend")  # settings of a run that may be others when it is looked at
+
+
+def add_changes(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--weights", default="best", help="best (default) or last")
+    command.add_argument("--data-dir", metavar="DIR", default=argparse.SUPPRESS,
+        help="where the pictures are now")  # fmt: skip
+    command.add_argument("--backend", default=argparse.SUPPRESS, help="numpy or cupy")
+
+
+def changes(options: argparse.Namespace) -> dict[str, str]:
+    return {name: value for name, value in vars(options).items() if name in CHANGES}
+
+
+def add_eval(command: argparse.ArgumentParser) -> None:
+    command.add_argument("folder", metavar="DIR", help="a run folder")
+    add_changes(command)
+    command.set_defaults(run=run_eval)
+
+
+def run_eval(options: argparse.Namespace) -> int:
+    from .train import run_folder
+
+    result = run_folder.evaluate_run(options.folder, options.weights, **changes(options))
+    print(f"test loss {result.loss:.4f}, accuracy {result.accuracy:.2%}, "
+          f"{len(result.labels):,} pictures")  # fmt: skip
     return 0
 
 
@@ -120,6 +190,7 @@ def run_step(options: argparse.Namespace) -> int:
 def add_summary(command: argparse.ArgumentParser) -> None:
     command.add_argument("model", help="a name of minise.models.names()")
     command.add_argument("--size", type=int, help="side of the image; default: the model's own")
+    command.add_argument("--num-classes", type=int, metavar="N")
     add_model_options(command)
     command.set_defaults(run=run_summary)
 
@@ -134,22 +205,26 @@ def run_summary(options: argparse.Namespace) -> int:
 
 
 def add_predict(command: argparse.ArgumentParser) -> None:
-    command.add_argument("weights", help="a safetensors file (.pth only where PyTorch is)")
+    command.add_argument("weights", metavar="DIR|WEIGHTS",
+        help="a run folder, or a safetensors file (.pth only where PyTorch is)")  # fmt: skip
     command.add_argument("images", nargs="+", metavar="IMAGE")
     command.add_argument("--model", help="needed for weights that minise did not write")
     command.add_argument("--source", default="minise", help="minise, timm or cadene")
     command.add_argument("--labels", metavar="FILE", help="one class name a line")
     command.add_argument("--backend", default="numpy", help="numpy or cupy")
+    command.add_argument("--num-classes", type=int, metavar="N")
     add_model_options(command)
     command.set_defaults(run=run_predict)
 
 
 def run_predict(options: argparse.Namespace) -> int:
     from .models.predict import Predictor
+    from .train import run_folder
 
+    path = run_folder.weights_file(options.weights)
     net = build(options) if options.model else None
     predictor = Predictor(
-        options.weights, net, source=options.source, labels=options.labels, backend=options.backend
+        path, net, source=options.source, labels=options.labels, backend=options.backend
     )
     answers = [show(predictor, image) for image in options.images]
     return 0 if all(answers) else 2
@@ -164,6 +239,21 @@ def show(predictor: Predictor, image: str) -> bool:
         return False
     print(f"{image}\n{table}")
     return True
+
+
+def add_gates(command: argparse.ArgumentParser) -> None:
+    command.add_argument("folder", metavar="DIR", help="a run folder")
+    command.add_argument("-o", "--out", required=True, metavar="FILE", help="a png, svg or pdf")
+    add_changes(command)
+    command.set_defaults(run=run_gates)
+
+
+def run_gates(options: argparse.Namespace) -> int:
+    from .train import gates
+
+    gates.draw(options.folder, options.out, options.weights, **changes(options))
+    print(options.out)
+    return 0
 
 
 def add_doctor(command: argparse.ArgumentParser) -> None:

@@ -4,6 +4,8 @@ import os
 
 import hypothesis
 import parity
+import pytest
+import tiny_run
 
 hypothesis.settings.register_profile(
     "minise",
@@ -12,6 +14,12 @@ hypothesis.settings.register_profile(
     derandomize="CI" in os.environ,  # a build must not fail by chance
 )
 hypothesis.settings.load_profile("minise")
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    """A folder of pictures to train with; see tiny_run.py."""
+    return tiny_run.draw(tmp_path_factory.mktemp("pictures"))
 
 
 def pytest_terminal_summary(terminalreporter):

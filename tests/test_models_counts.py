@@ -63,6 +63,7 @@ PARAMETERS = [
     ("resnet44", {"shortcut": "A"}, 658_586),
     ("resnet56", {"shortcut": "A"}, 853_018),
     ("resnet110", {"shortcut": "A"}, 1_727_962),
+    ("resnet8", {}, 78_042),
     ("resnet20", {}, 272_474),
     ("resnet32", {}, 466_906),
     ("resnet44", {}, 661_338),
@@ -172,6 +173,7 @@ def test_stride_in_the_3x3_costs_more(no_weights):
 
 # parameters, and multiply-adds for one image of 32×32 (CIFAR) or 224×224, variant="torch"
 RECORDED = {
+    "resnet8": (78_042, 12_501_632),
     "resnet20": (272_474, 40_813_184),
     "resnet32": (466_906, 69_124_736),
     "resnet44": (661_338, 97_436_288),
@@ -191,6 +193,7 @@ RECORDED = {
     "bn_inception": (11_285_224, 2_032_600_064),
     "vgg16_bn": (138_365_992, 15_470_264_320),
     "mobilenet": (4_231_976, 568_740_352),
+    "se_resnet8": (78_833, 12_530_976),
     "se_resnet20": (274_847, 40_901_216),
     "se_resnet32": (470_861, 69_271_456),
     "se_resnet44": (666_875, 97_641_696),

@@ -10,16 +10,16 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
 from functools import cache
+from queue import SimpleQueue
 from typing import Any
 
 import numpy
 
 _lock = threading.Lock()
-_pool: ThreadPoolExecutor | None = None
+_queue: SimpleQueue[_Task | None] | None = None
 _count: int | None = None  # workers, the calling thread included; None: not decided yet
 
 
@@ -38,37 +38,65 @@ def get_num_threads() -> int:
 
 def set_num_threads(count: int) -> None:
     """Use `count` threads from now on; ValueError if it is not a positive integer."""
-    global _count, _pool
+    global _count, _queue
     if not isinstance(count, int) or count < 1:
         raise ValueError(f"set_num_threads: expected a positive integer, got {count!r}")
     with _lock:
-        _count, _pool = count, None  # the threads of an abandoned pool end by themselves
+        if _queue is not None:
+            for _ in range(1, get_num_threads()):
+                _queue.put(None)  # ends one thread of the old number
+        _count, _queue = count, None
 
 
-def share(work: Callable[[int, int], Any], count: int, parallel: bool = True) -> list[Any]:
+def share(
+    work: Callable[[int, int], Any], count: int, *, parallel: bool = True, blas: bool = False
+) -> list[Any]:
     """[work(first, last), ...]: the range(count), cut into one stretch per worker.
 
+    parallel  False where there is too little work to pay for waking threads: one stretch
+    blas      whether `work` multiplies matrices
+
     The stretches depend on `count` and the number of threads alone, so results are reproducible.
-    With parallel=False (too little work to pay for waking threads) there is one stretch.
     """
     workers = min(get_num_threads(), count) if parallel else 1
-    bounds = [count * i // workers for i in range(workers + 1)] if workers > 1 else [0, count]
     if workers <= 1:
-        return [work(*bounds)]
-    with _one_blas_thread():
-        # Each worker inherits the caller's numpy.errstate through a copy of its context.
-        others = [
-            _workers().submit(copy_context().run, work, *bounds[i : i + 2])
-            for i in range(1, workers)
-        ]
+        return [work(0, count)]
+    bounds = [count * i // workers for i in range(workers + 1)]
+    with _one_blas_thread() if blas else nullcontext():
+        others = [_Task(work, *bounds[i : i + 2]) for i in range(1, workers)]
+        queue = _workers()
+        for task in others:
+            queue.put(task)
         try:
             first = work(*bounds[:2])
         finally:  # nobody may still be writing into arrays of a call that has ended
-            results = [(other.exception(), other) for other in others]
-        for error, _ in results:
-            if error is not None:
-                raise error
-        return [first, *(other.result() for _, other in results)]
+            for task in others:
+                task.done.acquire()
+    return [first, *(task.result() for task in others)]
+
+
+class _Task:
+    """One stretch for a worker thread. `done` is locked until it is finished."""
+
+    def __init__(self, work: Callable[[int, int], Any], first: int, last: int) -> None:
+        self.work, self.first, self.last = work, first, last
+        self.context = copy_context()  # a worker obeys the caller's numpy.errstate
+        self.outcome: Any = None
+        self.error: BaseException | None = None
+        self.done = threading.Lock()
+        self.done.acquire()
+
+    def run(self) -> None:
+        try:
+            self.outcome = self.context.run(self.work, self.first, self.last)
+        except BaseException as error:  # it belongs to the thread that asked
+            self.error = error
+        self.done.release()
+
+    def result(self) -> Any:
+        if self.error is not None:
+            raise self.error
+        return self.outcome
 
 
 def scratch(name: str, shape: tuple[int, ...], dtype: Any) -> numpy.ndarray:
@@ -88,14 +116,22 @@ def scratch(name: str, shape: tuple[int, ...], dtype: Any) -> numpy.ndarray:
 _local = threading.local()
 
 
-def _workers() -> ThreadPoolExecutor:
-    global _pool
+def _workers() -> SimpleQueue[_Task | None]:
+    """Where the worker threads wait for tasks; they are started when first needed."""
+    global _queue
     with _lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(
-                max(get_num_threads() - 1, 1), thread_name_prefix="minise-worker"
-            )
-        return _pool
+        if _queue is None:
+            _queue = SimpleQueue()
+            for i in range(1, get_num_threads()):
+                name = f"minise-worker-{i}"
+                threading.Thread(target=_serve, args=(_queue,), name=name, daemon=True).start()
+        return _queue
+
+
+def _serve(queue: SimpleQueue[_Task | None]) -> None:
+    while (task := queue.get()) is not None:
+        task.run()
+        del task  # or the arrays of the last call would live until the next one
 
 
 @cache
@@ -130,8 +166,8 @@ def _one_blas_thread():
 
 def _after_fork() -> None:
     """A child process has none of its parent's threads, and locks as they happened to be."""
-    global _lock, _pool, _inside
-    _lock, _pool = threading.Lock(), None
+    global _lock, _queue, _inside
+    _lock, _queue = threading.Lock(), None
     if _inside:
         _limit.restore_original_limits()
         _inside = 0

@@ -16,8 +16,8 @@ class DataLoader:
     """Goes through a data set in batches: (images float32 (N, C, H, W), labels int64 (N,)).
 
     What an epoch brings depends on `seed` and the epoch's number alone, not on what was drawn
-    before, so training that is resumed with `set_epoch(e)` sees exactly the batches that it would
-    have seen. Each pass moves on to the next epoch.
+    before, so training that is resumed with `set_epoch(e, step)` sees exactly the batches that it
+    would have seen. Each pass moves on to the next epoch.
 
     Args:
         dataset: a `Dataset`.
@@ -54,7 +54,7 @@ class DataLoader:
         self.drop_last = drop_last
         self.seed = seed
         self.prefetch = prefetch
-        self.epoch = 0
+        self.epoch = self.step = 0
         if len(self) == 0:
             raise ValueError(
                 f"DataLoader: {len(dataset)} pictures make no batch of {batch_size}"
@@ -66,22 +66,28 @@ class DataLoader:
         whole, rest = divmod(len(self.dataset), self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Makes the next pass that of epoch number `epoch`, counted from 0."""
-        if epoch < 0:
-            raise ValueError(f"DataLoader.set_epoch: epoch must not be negative, got {epoch}")
-        self.epoch = epoch
+    def set_epoch(self, epoch: int, step: int = 0) -> None:
+        """Makes the next pass that of epoch number `epoch`, from its batch number `step` on.
+
+        Both are counted from 0. Raises ValueError if one is negative.
+        """
+        if epoch < 0 or step < 0:
+            raise ValueError(
+                "DataLoader.set_epoch: epoch and step must not be negative, "
+                f"got {epoch} and {step}"
+            )
+        self.epoch, self.step = epoch, step
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = self._batches(self.epoch)
-        self.epoch += 1
+        batches = self._batches(self.epoch, self.step)
+        self.epoch, self.step = self.epoch + 1, 0
         return _ahead(batches) if self.prefetch else batches
 
-    def _batches(self, epoch: int) -> Iterator[Batch]:
+    def _batches(self, epoch: int, start: int) -> Iterator[Batch]:
         order = np.arange(len(self.dataset))
         if self.shuffle:
             np.random.RandomState([self.seed, epoch]).shuffle(order)
-        for step in range(len(self)):
+        for step in range(start, len(self)):
             chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
             images, labels = self.dataset[chosen]
             if self.transform is not None:

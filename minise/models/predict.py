@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy
 
@@ -48,13 +49,53 @@ def read_labels(path: str | os.PathLike[str], classes: int) -> list[str]:
     return labels
 
 
+class Preparation(NamedTuple):
+    """How a picture becomes what the network was trained with; see `images.prepare`."""
+
+    size: int
+    resize: int
+    mean: Sequence[float]
+    std: Sequence[float]
+
+
+def preparation(net: Module, notes: Mapping[str, Any]) -> Preparation:
+    """As the file's notes say, or as is usual for such a network.
+
+    Raises ValueError for notes that make no sense.
+    """
+    size = net.image_size
+    if "mean" not in notes or "std" not in notes:
+        resize = 256 if size == 224 else size  # ImageNet's habit: a margin of 1/8
+        return Preparation(size, resize, *statistics(net))
+    try:
+        images.per_channel("mean", notes["mean"])
+        images.per_channel("std", notes["std"], positive=True)
+    except TypeError as error:
+        raise ValueError(f"mean and std: {error}") from None
+    return Preparation(size, size, notes["mean"], notes["std"])
+
+
+def noted_labels(notes: Mapping[str, Any], classes: int) -> list[str]:
+    """The names that the file's notes give the classes, or their numbers.
+
+    Raises ValueError for notes that do not fit.
+    """
+    noted = notes.get("classes")
+    if noted is None:
+        return [str(i) for i in range(classes)]
+    if not isinstance(noted, list) or [type(name) for name in noted] != [str] * classes:
+        raise ValueError(f"classes: expected {classes} names, got {noted!r}")
+    return noted
+
+
 class Predictor:
     """A network with weights from a file, its preprocessing and the names of its classes.
 
-    path    weights, see `load_weights`
+    path    weights, see `load_weights`; those of a training run know how to prepare a picture and
+            what the classes are called
     model   the net of `models.create` to load them into; None: as the file says (if minise wrote
             it)
-    labels  a text file with one class name a line; None: classes are numbers
+    labels  a text file with one class name a line; None: as the file says, else numbers
 
     Raises ValueError where the file does not say which net it belongs to or the labels are not as
     many as the classes, and as `load_weights`.
@@ -68,17 +109,18 @@ class Predictor:
         model = rebuild(path) if model is None else model
         self.model = weights.load_weights(model, path, source).to(backend).eval()
         self.backend = backend
-        classes = self.model.config["num_classes"]
-        self.labels = [str(i) for i in range(classes)]
+        classes, notes = self.model.config["num_classes"], weights.read_notes(path)
+        try:
+            self.preparation = preparation(self.model, notes)
+            self.labels = noted_labels(notes, classes)
+        except ValueError as error:
+            raise ValueError(f"predict: the notes in {path} cannot be used: {error}") from None
         if labels is not None:
             self.labels = read_labels(labels, classes)
 
     def probabilities(self, path: str | os.PathLike[str]) -> numpy.ndarray:
         """(classes,) for one picture: resized, cropped in the middle, normalised."""
-        size = self.model.image_size
-        resize = 256 if size == 224 else size  # ImageNet's habit: a margin of 1/8
-        mean, std = statistics(self.model)
-        picture = images.prepare(images.read_image(path), size, resize, mean, std)
+        picture = images.prepare(images.read_image(path), *self.preparation)
         with no_grad():
             logits = self.model(Tensor(picture[None]).to(self.backend))  # (1, classes)
         return F.softmax(logits, 1).numpy()[0]

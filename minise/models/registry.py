@@ -30,6 +30,20 @@ def names() -> list[str]:
     return [*plain, *(f"se_{name}" for name in plain), "senet154"]
 
 
+def image_size(name: str) -> int:
+    """Side in pixels of the pictures that a network is made for. ValueError as `create`."""
+    return 32 if _base(name) in CIFAR_NETS else 224
+
+
+def _base(name: str) -> str:
+    """The name without `se_`; ValueError for one that nobody knows."""
+    if name not in names():
+        close = difflib.get_close_matches(str(name), names(), n=3, cutoff=0.4)
+        hint = f"did you mean {', '.join(close)}?" if close else "see minise.models.names()"
+        raise ValueError(f"create: unknown network {name!r}; {hint}")
+    return name.removeprefix("se_")
+
+
 def create(
     name: str,
     num_classes: int | None = None,
@@ -61,11 +75,7 @@ def create(
     The net knows `config` (these arguments) and `image_size` (32 or 224, what it is made for).
     Raises ValueError for an unknown name (with the nearest ones) or a choice the net lacks.
     """
-    if name not in names():
-        close = difflib.get_close_matches(str(name), names(), n=3, cutoff=0.4)
-        hint = f"did you mean {', '.join(close)}?" if close else "see minise.models.names()"
-        raise ValueError(f"create: unknown network {name!r}; {hint}")
-    base = name.removeprefix("se_")
+    base = _base(name)
     if isinstance(stages, int):
         raise ValueError(f"create: stages must be a tuple of numbers, got {stages}")
     if base not in _RESIDUAL and placement != "standard":
@@ -83,5 +93,5 @@ def create(
         if stage not in net.se_stages:
             raise ValueError(f"create: {name} has SE in stages {net.se_stages}, not in {stage}")
     net.config = {"name": name, **choices}  # what `save_weights` notes, to build the net again
-    net.image_size = 32 if base in CIFAR_NETS else 224
+    net.image_size = image_size(name)
     return net

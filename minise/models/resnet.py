@@ -169,6 +169,7 @@ class SENet154(ResNet):
 
 # name -> what builds it; `se_` + name builds it with SE (senet154 has it always)
 CIFAR_NETS = {
+    "resnet8": lambda options: CifarResNet(BasicBlock, 1, options),
     "resnet20": lambda options: CifarResNet(BasicBlock, 3, options),
     "resnet32": lambda options: CifarResNet(BasicBlock, 5, options),
     "resnet44": lambda options: CifarResNet(BasicBlock, 7, options),

@@ -19,10 +19,11 @@ from ..nn import Module
 SOURCES = ("minise", "timm", "cadene")
 
 
-def save_weights(model: Module, path: str | os.PathLike[str]) -> None:
+def save_weights(model: Module, path: str | os.PathLike[str], **notes: Any) -> None:
     """Write the model's parameters and buffers to `path` (safetensors).
 
-    How `models.create` built it goes along as metadata, so that `minise predict` can rebuild it.
+    How `models.create` built it goes along as metadata, so that `minise predict` can rebuild it;
+    `notes` do too, each as JSON under its own name.
     The file appears under its name only when it is complete; until then an older one stays.
 
     Raises OSError where the file cannot be written.
@@ -31,7 +32,8 @@ def save_weights(model: Module, path: str | os.PathLike[str]) -> None:
     state = {  # not ascontiguousarray: it would make the counters, (), arrays of one element
         key: numpy.asarray(value.numpy(), order="C") for key, value in model.state_dict().items()
     }
-    metadata = {"format": "minise", "config": json.dumps(getattr(model, "config", None))}
+    notes = {"config": getattr(model, "config", None), **notes}
+    metadata = {"format": "minise", **{name: json.dumps(note) for name, note in notes.items()}}
     temporary = path.with_name(f".{uuid4().hex}.part")
     temporary.touch(exist_ok=False)
     mode = temporary.stat().st_mode  # what the umask leaves; safetensors would allow the owner only
@@ -101,20 +103,29 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, Any]:
         return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
 
 
-def read_config(path: str | os.PathLike[str]) -> Any:
-    """What `save_weights` noted of `models.create`'s arguments, or None. Raises as `read_arrays`.
+def read_notes(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What `save_weights` noted beside the weights, by name; {} for other files.
 
-    Anybody can write such a note, so it may be any JSON value.
+    Raises as `read_arrays`. Anybody can write such notes, so each may be any JSON value; those
+    that are not JSON are left out.
     """
     path = Path(path)
     if is_pickle(path):
-        return None
+        return {}
     with _open_safetensors(path) as file:
-        note = (file.metadata() or {}).get("config", "null")
-    try:
-        return json.loads(note)
-    except ValueError:
-        return None
+        metadata = file.metadata() or {}
+    notes = {}
+    for name, note in metadata.items():
+        try:
+            notes[name] = json.loads(note)
+        except ValueError:
+            continue
+    return notes
+
+
+def read_config(path: str | os.PathLike[str]) -> Any:
+    """What `save_weights` noted of `models.create`'s arguments, or None. Raises as `read_notes`."""
+    return read_notes(path).get("config")
 
 
 def is_pickle(path: Path) -> bool:

@@ -8,11 +8,12 @@ straight into the output.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy
 
-from .. import threads
+from .. import memory, threads
 from .columns import Columns, Piece, Windows, pieces
 from .layout import SMALL, channels_first, channels_last
 
@@ -72,7 +73,7 @@ def convolve(x: Array, kernel: Array, windows: Windows) -> Array:
         y = convolve(x, paired(kernel), in_pairs(windows))
         return y.reshape(N, P, Q, O)
     matrices = kernel.reshape(G, R * S * size, per_group)
-    y = numpy.empty((N, P, Q, O), dtype=x.dtype)
+    y = memory.empty((N, P, Q, O), x.dtype)
     rows = y.reshape(N * P * Q, O)
     work = pieces(N, P, Q * R * S * size * x.itemsize)
 
@@ -84,37 +85,39 @@ def convolve(x: Array, kernel: Array, windows: Windows) -> Array:
                 part = output if G == 1 else output[:, g * per_group : (g + 1) * per_group]
                 multiply(columns(piece, g), matrices[g], part)
 
-    threads.share(compute, len(work), parallel=y.size * R * S > SMALL)
+    threads.share(compute, len(work), parallel=y.size * R * S > SMALL, blas=True)
     return y
 
 
 def multiply(rows: Array, matrix: Array, output: Array) -> None:
-    """output (M, O) = rows (M, K) @ matrix (K, O), in blocks of rows.
-
-    A BLAS copies its operands into an order of its own first, which does not pay where few columns
-    use what was copied. OpenBLAS has kernels without that copy for products of up to a million
-    multiply-adds: here they run at 200 GFLOP/s a core instead of 110 to 150.
-    """
+    """output (M, O) = rows (M, K) @ matrix (K, O), in blocks of rows."""
     (M, K), O = rows.shape, matrix.shape[1]
-    block = divisor(M, BLAS_SMALL // (K * O)) or M
+    block = block_of(M, K * O)
     numpy.matmul(rows.reshape(-1, block, K), matrix, out=output.reshape(-1, block, O))
 
 
 def add_product(left: Array, right: Array, total: Array) -> None:
-    """total (K, O) += left (M, K)ᵀ @ right (M, O), in blocks of rows, each with a sum of its own.
-
-    Small blocks for the same reason, but adding up the sums must not cost more than they gain.
-    """
+    """total (K, O) += left (M, K)ᵀ @ right (M, O), in blocks of rows, each with a sum of its own."""
     (M, K), O = left.shape, right.shape[1]
-    small = BLAS_SMALL // (K * O)
-    block = divisor(M, small if small >= 64 else 512) or M
+    block = block_of(M, K * O)
     left, right = left.reshape(-1, block, K), right.reshape(-1, block, O)
-    total += numpy.matmul(left.transpose(0, 2, 1), right).sum(axis=0)
+    sums = threads.scratch("sums", (len(left) + 1, K, O), total.dtype)
+    sums[0] = total
+    numpy.matmul(left.transpose(0, 2, 1), right, out=sums[1:])
+    numpy.add.reduce(sums, axis=0, out=total)
 
 
-def divisor(M: int, most: int) -> int | None:
-    """The largest divisor of M between 16 and `most`."""
-    return next((block for block in range(min(most, M), 15, -1) if M % block == 0), None)
+@cache
+def block_of(M: int, per_row: int) -> int:
+    """How many of M rows go into one product, at `per_row` multiply-adds a row: a divisor of M.
+
+    A BLAS copies its operands into an order of its own first, which does not pay where few columns
+    use what was copied. OpenBLAS has kernels without that copy for products of up to a million
+    multiply-adds: on this kind of matrix they run at 200 GFLOP/s a core instead of 110 to 150.
+    They want a fair number of rows; where only few would fit, blocks are as large as the cache likes.
+    """
+    most = BLAS_SMALL // per_row if per_row <= BLAS_SMALL // 48 else 512
+    return next((block for block in range(min(most, M), 15, -1) if M % block == 0), M)
 
 
 def paired(kernel: Array) -> Array:
@@ -153,7 +156,7 @@ def backward_from_dy(op: Any, x: Array, dy: Array, spare: list[int]) -> tuple[Ar
         kernel, windows, pixels = paired(kernel), in_pairs(windows), 2
     matrices = kernel.reshape(G, -1, kernel.shape[-1])  # (G, R·S·O/G, C/G)
     height, width = windows.count
-    dx = numpy.empty((N, H, W, C), dtype=x.dtype)
+    dx = memory.empty((N, H, W, C), x.dtype)
     x_rows, dx_rows = (a.reshape(N * height * width, pixels * C) for a in (x, dx))
     work = pieces(N, height, width * matrices.shape[1] * x.itemsize)
 
@@ -170,7 +173,7 @@ def backward_from_dy(op: Any, x: Array, dy: Array, spare: list[int]) -> tuple[Ar
                     add_product(x_rows[here, channels], rows, total[g])
         return total
 
-    totals = threads.share(compute, len(work), parallel=dx.size * R * S > SMALL)
+    totals = threads.share(compute, len(work), parallel=dx.size * R * S > SMALL, blas=True)
     dkernel = sum(totals).reshape(G, pixels, size, *kernel.shape[1:4])  # (G, ·, C/G, R, S, O/G)
     dturned = sum(dkernel[:, k, :, :, k : k + S] for k in range(pixels))
     dweight = dturned[:, :, ::-1, ::-1].transpose(0, 4, 1, 2, 3)  # (G, O/G, C/G, R, S)
@@ -183,9 +186,10 @@ def backward_from_x(op: Any, x: Array, dy: Array) -> tuple[Array | None, Array]:
     windows = windows_of(op)
     (P, Q), ((top, bottom), (left, right)) = windows.count, op.padding
     matrices = kernels(op.weight, G).reshape(G, R * S * size, O // G)
+    transposed = numpy.ascontiguousarray(matrices.transpose(0, 2, 1))
     dy_rows = dy.reshape(N * P * Q, O)
-    dx = numpy.empty((N, H, W, C), dtype=x.dtype) if op.needs[0] else None
-    work = pieces(N, P, Q * R * S * size * x.itemsize)
+    dx = memory.empty((N, H, W, C), x.dtype) if op.needs[0] else None
+    work = pieces(N, P, (Q * R * S * size + W * C) * x.itemsize)
     if dx is not None:  # neighbouring rows of an image add to the same pixels: whole images
         work = whole_images(work, N, P)
 
@@ -193,23 +197,30 @@ def backward_from_x(op: Any, x: Array, dy: Array) -> tuple[Array | None, Array]:
         columns = Columns(x, windows, work[first:last], G)
         total = numpy.zeros_like(matrices)
         for piece in work[first:last]:
-            padded = numpy.zeros(
-                (piece.images, H + top + bottom, W + left + right, C), dtype=x.dtype
-            )
+            images = piece.images
+            if dx is not None:
+                padded = threads.scratch(
+                    "dpadded", (images, H + top + bottom, W + left + right, C), x.dtype
+                )
+                padded.fill(0)
             for g in range(G):
                 grads = dy_rows[piece.pixels(P, Q), g * O // G : (g + 1) * O // G]
                 if op.needs[1]:
                     add_product(columns(piece, g), grads, total[g])
                 if dx is not None:
-                    dcolumns = grads @ matrices[g].T
-                    dcolumns = dcolumns.reshape(piece.images, P, Q, R, S, size)
-                    add_windows(dcolumns, padded[..., g * size : (g + 1) * size], windows)
+                    dcolumns = threads.scratch("dcolumns", (len(grads), R * S * size), x.dtype)
+                    multiply(grads, transposed[g], dcolumns)
+                    add_windows(
+                        dcolumns.reshape(images, P, Q, R, S, size),
+                        padded[..., g * size : (g + 1) * size],
+                        windows,
+                    )
             if dx is not None:
-                images = slice(piece.image, piece.image + piece.images)
-                dx[images] = padded[:, top : top + H, left : left + W]
+                inside = padded[:, top : top + H, left : left + W]
+                dx[piece.image : piece.image + images] = inside
         return total
 
-    totals = threads.share(compute, len(work), parallel=dy.size * R * S > SMALL)
+    totals = threads.share(compute, len(work), parallel=dy.size * R * S > SMALL, blas=True)
     dkernel = sum(totals).reshape(G, R, S, size, O // G)
     return dx, dkernel.transpose(0, 4, 3, 1, 2).reshape(op.weight.shape)
 

@@ -7,7 +7,17 @@ from typing import Any
 import numpy
 
 from .. import threads
-from .layout import SMALL, channels_first, channels_last, like, rows_of, stretches, suits
+from .layout import (
+    SMALL,
+    along_rows,
+    as_channels_last,
+    by_image,
+    images_at_a_time,
+    like,
+    rows_of,
+    stretches,
+    suits,
+)
 
 Array = Any
 
@@ -73,38 +83,38 @@ def pass_where_positive(dy: Array, y: Array, out: Array) -> None:
     numpy.multiply(dy.view(integer), passes.view(numpy.int8), out=out.view(integer))
 
 
-def as_channels_last(x: Array) -> Array:
-    """x (N, C, H, W) in channels-last memory: itself, or a copy."""
-    return channels_first(channels_last(x))
-
-
 def add(a: Array, b: Array) -> Array:
     """a + b, for the gradients of a tensor that has several uses.
 
     b may be constant over the pixels of each channel, (N, C, H, W) broadcast from (N, C, 1, 1), as
     the gradient of SE's squeeze is.
     """
-    if not suits(a) or a.dtype != b.dtype or a.shape != b.shape:
+    if a.ndim != 4 or not suits(a) or a.dtype != b.dtype or a.shape != b.shape:
         return a + b
-    constant = b.strides[2:] == (0, 0) and b.shape[2] * b.shape[3] > 1
-    if not constant and not suits(b):
+    if b.strides[2:] == (0, 0) and b.shape[2] * b.shape[3] > 1:
+        return add_per_channel(a, b[:, :, :1, :1])
+    if not suits(b):
         return a + b
     total = like(a)
-    A, out = rows_of(a), rows_of(total)
-    if constant:
-        per_image = len(A) // len(a)
-        B = numpy.tile(b[:, :, 0, 0], A.shape[1] // a.shape[1])  # (N, k·C)
-    else:
-        B = rows_of(b)
+    A, B, out = rows_of(a), rows_of(b), rows_of(total)
 
     def compute(first: int, last: int) -> None:
-        if constant:
-            for image in range(first, last):
-                part = slice(image * per_image, (image + 1) * per_image)
-                numpy.add(A[part], B[image], out=out[part])
-        else:
-            for part in stretches(first, last, A.shape[1]):
-                numpy.add(A[part], B[part], out=out[part])
+        for part in stretches(first, last, A.shape[1]):
+            numpy.add(A[part], B[part], out=out[part])
 
-    threads.share(compute, len(a) if constant else len(A), parallel=a.size > SMALL)
+    threads.share(compute, len(A), parallel=a.size > SMALL)
+    return total
+
+
+def add_per_channel(a: Array, b: Array) -> Array:
+    """a (N, C, H, W) + b (N, C, 1, 1)."""
+    total = like(a)
+    A, out = by_image(a), by_image(total)
+    B = along_rows(b, A.shape[2])
+
+    def compute(first: int, last: int) -> None:
+        for part in images_at_a_time(a, first, last):
+            numpy.add(A[part], B[part], out=out[part])
+
+    threads.share(compute, len(a), parallel=a.size > SMALL)
     return total

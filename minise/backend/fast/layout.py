@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy
 
+from .. import memory
+
 Array = Any
 
-CACHE = 1 << 20  # bytes that one worker fills before it moves on: they should stay in its L2 cache
-STRETCH = 1 << 16  # numbers of each array that an elementwise kernel takes at a time
+CACHE = 5 << 18  # bytes of columns that a worker fills before it moves on: most of its L2 cache
+STRETCH = 1 << 18  # numbers of each array that an elementwise kernel takes at a time
 SMALL = 1 << 15  # with fewer numbers than this, waking another thread takes longer than the work
+
+
+# --- memory order -------------------------------------------------------------------------------
 
 
 def channels_last(x: Array) -> Array:
@@ -24,18 +28,39 @@ def channels_first(x: Array) -> Array:
     return x.transpose(0, 3, 1, 2)
 
 
-def is_channels_last(x: Array) -> bool:
-    return x.ndim == 4 and x.transpose(0, 2, 3, 1).flags.c_contiguous
+def as_channels_last(x: Array) -> Array:
+    """x (N, C, H, W) in channels-last memory: itself, or a copy."""
+    return channels_first(channels_last(x))
 
 
-def rows_of(x: Array) -> Array:
+def like(x: Array) -> Array:
+    """An empty array of x's shape in channels-last memory."""
+    N, C, H, W = x.shape
+    return channels_first(memory.empty((N, H, W, C), x.dtype))
+
+
+def suits(*arrays: Array) -> bool:
+    """Whether these are float32 or float64 images in channels-last memory, and not empty."""
+    return all(
+        x.dtype in (numpy.float32, numpy.float64)
+        and x.ndim == 4
+        and x.size > 0
+        and x.transpose(0, 2, 3, 1).flags.c_contiguous
+        for x in arrays
+    )
+
+
+# --- values per channel -------------------------------------------------------------------------
+
+
+def rows_of(x: Array, longest: int = 4096) -> Array:
     """Channels-last x (N, C, H, W) as long rows (·, k·C), each made of k neighbouring pixels.
 
     A row of C numbers is too short for NumPy's inner loop. k divides H·W, so that rows do not
     cross from one image into the next.
     """
     N, C, H, W = x.shape
-    k = next(k for k in range(max(min(4096 // C, H * W), 1), 0, -1) if H * W % k == 0)
+    k = next(k for k in range(max(min(longest // C, H * W), 1), 0, -1) if H * W % k == 0)
     return x.transpose(0, 2, 3, 1).reshape(-1, k * C)
 
 
@@ -44,24 +69,41 @@ def per_pixel(values: Array, rows: Array) -> Array:
     return numpy.tile(values, rows.shape[1] // len(values))
 
 
-def per_channel(row: Array, C: int) -> Array:
-    """A row (k·C,) of sums, added up over its pixels in float64: (C,)."""
-    return row.reshape(-1, C).sum(axis=0, dtype=numpy.float64)
+def per_channel(sums: Array, C: int) -> Array:
+    """Sums (·, k·C) of parts of the rows, added up in float64: (C,)."""
+    return sums.sum(axis=0, dtype=numpy.float64).reshape(-1, C).sum(axis=0)
 
 
-def stretches(first: int, last: int, length: int) -> Iterator[slice]:
+def stretches(first: int, last: int, length: int) -> list[slice]:
     """Rows `first` to `last`, each `length` long, in slices of about STRETCH numbers."""
     step = max(STRETCH // length, 1)
-    for start in range(first, last, step):
-        yield slice(start, min(start + step, last))
+    return [slice(start, min(start + step, last)) for start in range(first, last, step)]
 
 
-def like(x: Array) -> Array:
-    """An empty array of x's shape in channels-last memory."""
-    N, C, H, W = x.shape
-    return numpy.empty((N, H, W, C), dtype=x.dtype).transpose(0, 3, 1, 2)
+# --- values per channel of each image -----------------------------------------------------------
 
 
-def suits(*arrays: Array) -> bool:
-    """Whether these are float32 or float64 images in channels-last memory, and not empty."""
-    return all(x.dtype in (numpy.float32, numpy.float64) and x.size and is_channels_last(x) for x in arrays)
+def by_image(x: Array) -> Array:
+    """`rows_of` with an axis for the images: (N, ·, k·C).
+
+    Shorter rows than for BatchNorm: the gates, repeated along one row per image, stay small.
+    """
+    rows = rows_of(x, 1024)
+    return rows.reshape(len(x), -1, rows.shape[1])
+
+
+def along_rows(values: Array, length: int) -> Array:
+    """(N, C, 1, 1) repeated along a row of each image: (N, 1, k·C)."""
+    N, C = values.shape[:2]
+    return numpy.tile(values.reshape(N, 1, C), length // C)
+
+
+def pixels_together(sums: Array, C: int) -> Array:
+    """Sums along the rows of each image (n, k·C), added up over the k pixels in float64: (n, C)."""
+    return sums.astype(numpy.float64).reshape(len(sums), -1, C).sum(axis=1)
+
+
+def images_at_a_time(x: Array, first: int, last: int) -> list[slice]:
+    """Images `first` to `last` of x, in slices of about STRETCH numbers."""
+    step = max(STRETCH * len(x) // x.size, 1)
+    return [slice(start, min(start + step, last)) for start in range(first, last, step)]

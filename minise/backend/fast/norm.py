@@ -11,8 +11,8 @@ from typing import Any
 import numpy
 
 from .. import threads
-from .elementwise import as_channels_last, pass_where_positive
-from .layout import SMALL, like, per_channel, per_pixel, rows_of, stretches, suits
+from .elementwise import pass_where_positive
+from .layout import SMALL, as_channels_last, like, per_channel, per_pixel, rows_of, stretches, suits
 
 Array = Any
 
@@ -47,30 +47,32 @@ def forward(op: Any, x: Array, weight: Array, bias: Array) -> Array:
 
 
 def moments(x: Array) -> tuple[Array, Array]:
-    """Mean and variance (C,) of each channel of x, read once.
+    """Mean and variance (C,) of each channel of x, in one reading of it.
 
-    Each stretch gives its own mean and the sum of squares around it, which loses no digits; the
-    stretches are combined as in Chan, Golub, LeVeque (1983), equation 1.5.
+    A mean of the first pixels is subtracted first; the sums of what is left, and of its squares,
+    then lose no digits, however far from 0 the values are (Chan, Golub, LeVeque 1983, section 3).
     """
     rows, C = rows_of(x), x.shape[1]
+    length = rows.shape[1]
+    pivot = (per_channel(rows[:1], C) / (length // C)).astype(x.dtype)  # (C,)
+    pivots = per_pixel(pivot, rows)
 
-    def compute(first: int, last: int) -> list[tuple[int, Array, Array]]:
-        found = []
-        for part in stretches(first, last, rows.shape[1]):
+    def compute(first: int, last: int) -> tuple[Array, Array]:
+        parts = stretches(first, last, length)
+        sums, squares = numpy.empty((2, len(parts), length), dtype=x.dtype)
+        for i, part in enumerate(parts):
             values = rows[part]
-            count = values.size // C
-            mean = per_channel(values.sum(axis=0), C) / count
-            centred = threads.scratch("centred", values.shape, x.dtype)
-            numpy.subtract(values, per_pixel(mean.astype(x.dtype), rows), out=centred)
-            numpy.multiply(centred, centred, out=centred)
-            found.append((count, mean, per_channel(centred.sum(axis=0), C)))
-        return found
+            shifted = threads.scratch("shifted", values.shape, x.dtype)
+            numpy.subtract(values, pivots, out=shifted)
+            numpy.add.reduce(shifted, axis=0, out=sums[i])
+            numpy.einsum("ij,ij->j", shifted, shifted, out=squares[i])
+        return per_channel(sums, C), per_channel(squares, C)
 
-    found = [piece for share in threads.share(compute, len(rows), x.size > SMALL) for piece in share]
-    total = sum(count for count, _, _ in found)
-    mean = sum(count * mean for count, mean, _ in found) / total
-    squares = sum(own + count * (its - mean) ** 2 for count, its, own in found)
-    return mean.astype(x.dtype), (squares / total).astype(x.dtype)
+    found = threads.share(compute, len(rows), parallel=x.size > SMALL)
+    count = x.size // C
+    mean = sum(sums for sums, _ in found) / count  # of what is left
+    var = sum(squares for _, squares in found) / count - mean * mean
+    return (pivot + mean).astype(x.dtype), numpy.maximum(var, 0).astype(x.dtype)
 
 
 def backward(op: Any, grad: Array) -> tuple[Array, Array, Array]:
@@ -84,21 +86,20 @@ def backward(op: Any, grad: Array) -> tuple[Array, Array, Array]:
 
     def sums(first: int, last: int) -> tuple[Array, Array]:
         """Σ dy and Σ dy · (x - mean); leaves in `out` what ReLU lets through of dy."""
-        dbias = numpy.zeros(C)
-        dscale = numpy.zeros(C)
-        for part in stretches(first, last, length):
+        parts = stretches(first, last, length)
+        dbias, dscale = numpy.empty((2, len(parts), length), dtype=grad.dtype)
+        for i, part in enumerate(parts):
             incoming = dy[part]
             if y is not None:
                 pass_where_positive(incoming, y[part], out[part])
                 incoming = out[part]
-            dbias += per_channel(incoming.sum(axis=0), C)
-            centred = threads.scratch("centred", incoming.shape, incoming.dtype)
+            numpy.add.reduce(incoming, axis=0, out=dbias[i])
+            centred = threads.scratch("shifted", incoming.shape, incoming.dtype)
             numpy.subtract(x[part], mean, out=centred)
-            numpy.multiply(centred, incoming, out=centred)
-            dscale += per_channel(centred.sum(axis=0), C)
-        return dbias, dscale
+            numpy.einsum("ij,ij->j", centred, incoming, out=dscale[i])
+        return per_channel(dbias, C), per_channel(dscale, C)
 
-    found = threads.share(sums, len(dy), parallel)
+    found = threads.share(sums, len(dy), parallel=parallel)
     dbias = sum(dbias for dbias, _ in found)
     dweight = sum(dscale for _, dscale in found) * op.inverse_std
     slope = op.weight * op.inverse_std  # (C,)
@@ -112,10 +113,10 @@ def backward(op: Any, grad: Array) -> tuple[Array, Array, Array]:
         for part in stretches(first, last, length):
             numpy.multiply(dy[part] if y is None else out[part], scale, out=out[part])
             if op.from_batch:
-                from_x = threads.scratch("centred", out[part].shape, grad.dtype)
+                from_x = threads.scratch("shifted", out[part].shape, grad.dtype)
                 numpy.multiply(x[part], x_scale, out=from_x)
                 numpy.subtract(from_x, shift, out=from_x)
                 numpy.subtract(out[part], from_x, out=out[part])
 
-    threads.share(compute, len(dy), parallel)
+    threads.share(compute, len(dy), parallel=parallel)
     return dx, dweight.astype(grad.dtype), dbias.astype(grad.dtype)

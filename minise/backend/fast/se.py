@@ -7,26 +7,19 @@ from typing import Any
 import numpy
 
 from .. import threads
-from .elementwise import as_channels_last, pass_where_positive
-from .layout import SMALL, STRETCH, like, per_channel, rows_of, suits
+from .elementwise import pass_where_positive
+from .layout import (
+    SMALL,
+    along_rows,
+    as_channels_last,
+    by_image,
+    images_at_a_time,
+    like,
+    pixels_together,
+    suits,
+)
 
 Array = Any
-
-
-def images_at_a_time(x: Array) -> int:
-    return max(STRETCH * len(x) // x.size, 1)
-
-
-def by_image(x: Array) -> Array:
-    """rows_of(x) with an axis for the images: (N, ·, k·C)."""
-    rows = rows_of(x)
-    return rows.reshape(len(x), -1, rows.shape[1])
-
-
-def gates_by_image(scale: Array, length: int) -> Array:
-    """s (N, C, 1, 1) repeated along a row: (N, 1, k·C)."""
-    N, C = scale.shape[:2]
-    return numpy.tile(scale.reshape(N, 1, C), length // C)
 
 
 def squeeze(op: Any, x: Array) -> Array:
@@ -40,11 +33,8 @@ def squeeze(op: Any, x: Array) -> Array:
     z = numpy.empty((N, C, 1, 1), dtype=x.dtype)
 
     def compute(first: int, last: int) -> None:
-        step = images_at_a_time(x)
-        for i in range(first, last, step):
-            part = slice(i, min(i + step, last))
-            sums = rows[part].sum(axis=1).reshape(-1, rows.shape[2] // C, C)
-            z[part, :, 0, 0] = sums.sum(axis=1, dtype=numpy.float64) / (H * W)
+        sums = numpy.add.reduce(rows[first:last], axis=1)  # (n, k·C)
+        z[first:last, :, 0, 0] = pixels_together(sums, C) / (H * W)
 
     threads.share(compute, N, parallel=x.size > SMALL)
     return z
@@ -65,12 +55,10 @@ def axpy(op: Any, scale: Array, u: Array, shortcut: Array) -> Array:
     rectified = op.name == "axpy_relu"
     y = like(u)
     U, X, out = by_image(u), by_image(shortcut), by_image(y)
-    S = gates_by_image(scale, U.shape[2])
+    S = along_rows(scale, U.shape[2])
 
     def compute(first: int, last: int) -> None:
-        step = images_at_a_time(u)
-        for i in range(first, last, step):
-            part = slice(i, min(i + step, last))
+        for part in images_at_a_time(u, first, last):
             numpy.multiply(U[part], S[part], out=out[part])
             numpy.add(out[part], X[part], out=out[part])
             if rectified:
@@ -89,19 +77,17 @@ def axpy_backward(op: Any, grad: Array) -> tuple[Array, Array, Array]:
     dshortcut = grad if op.y is None else like(grad)
     dy, U, dU, dX = by_image(grad), by_image(op.u), by_image(du), by_image(dshortcut)
     Y = None if op.y is None else by_image(op.y)
-    S = gates_by_image(op.scale, U.shape[2])
+    S = along_rows(op.scale, U.shape[2])
 
     def compute(first: int, last: int) -> None:
-        step = images_at_a_time(grad)
-        for i in range(first, last, step):
-            part = slice(i, min(i + step, last))
+        sums = numpy.empty((last - first, U.shape[2]), dtype=grad.dtype)
+        for part in images_at_a_time(grad, first, last):
             if Y is not None:
                 pass_where_positive(dy[part], Y[part], dX[part])
-            product = threads.scratch("product", U[part].shape, grad.dtype)
-            numpy.multiply(dX[part], U[part], out=product)
-            sums = product.sum(axis=1).reshape(-1, U.shape[2] // C, C)
-            dscale[part, :, 0, 0] = sums.sum(axis=1, dtype=numpy.float64)
+            here = slice(part.start - first, part.stop - first)
+            numpy.einsum("nij,nij->nj", dX[part], U[part], out=sums[here])
             numpy.multiply(dX[part], S[part], out=dU[part])
+        dscale[first:last, :, 0, 0] = pixels_together(sums, C)
 
     threads.share(compute, N, parallel=grad.size > SMALL)
     return dscale, du, dshortcut

@@ -1,0 +1,50 @@
+"""On which machine and with what a figure was measured."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import numpy
+import threadpoolctl
+import torch
+
+from minise.backend import threads
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processor() -> str:
+    """The CPU's name where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def blas() -> str:
+    """NumPy's BLAS and the threads it would use by itself."""
+    numpy.ones((2, 2)) @ numpy.ones((2, 2))  # BLAS is loaded by now
+    return ", ".join(
+        f"{pool['internal_api']} {pool['version']} ({pool['num_threads']} threads)"
+        for pool in threadpoolctl.threadpool_info()
+        if pool["user_api"] == "blas"
+    )
+
+
+def describe() -> str:
+    """One line."""
+    names = ("minise", "numpy", "torch")
+    packages = ", ".join(f"{name} {metadata.version(name)}" for name in names)
+    return (
+        f"{processor()}, {cores()} cores, {platform.system()}, Python {platform.python_version()}, "
+        f"{packages}, {blas()}, minise {threads.get_num_threads()} threads, "
+        f"PyTorch {torch.get_num_threads()} threads"
+    )

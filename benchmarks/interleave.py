@@ -1,0 +1,64 @@
+"""Timing several contestants against each other on a machine that is not quiet.
+
+They take turns, so whatever slows the machine down slows all of them, and ratios are taken turn by
+turn. Absolute times are the machine's and the hour's; ratios are what counts.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+SHORTEST_TURN = 0.05  # seconds: quick contestants are called several times in a turn
+LONGEST = 1.5         # seconds: slower contestants sit out all rounds but the first three
+PAUSE = 0.02          # seconds: lets the other library's threads stop spinning
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds per call, one value for each round that the contestant took part in."""
+
+    seconds: list[float]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        if len(self.seconds) == 1:
+            return self.seconds[0], self.seconds[0]
+        low, _, high = statistics.quantiles(self.seconds, n=4, method="inclusive")
+        return low, high
+
+
+def contest(contestants: dict[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
+    """Time every contestant in turn, `rounds` times, after two calls each to warm up."""
+    calls = {}
+    for name, run in contestants.items():
+        run()
+        calls[name] = max(1, round(SHORTEST_TURN / once(run, 1)))
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    order = list(contestants)
+    for turn in range(rounds):
+        for name in order:
+            if turn < 3 or statistics.median(seconds[name]) <= LONGEST:
+                time.sleep(PAUSE)
+                seconds[name].append(once(contestants[name], calls[name]))
+        order = order[1:] + order[:1]  # nobody follows the same neighbour every time
+    return {name: Timing(values) for name, values in seconds.items()}
+
+
+def once(run: Callable[[], object], calls: int) -> float:
+    """Seconds per call."""
+    start = time.perf_counter()
+    for _ in range(calls):
+        run()
+    return (time.perf_counter() - start) / calls
+
+
+def ratio(one: Timing, other: Timing) -> float:
+    """Median over the rounds of one / other, over those in which both took part."""
+    return statistics.median(a / b for a, b in zip(one.seconds, other.seconds))

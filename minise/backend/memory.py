@@ -1,0 +1,73 @@
+"""Memory for the large arrays of the fast kernels, used again as soon as nobody sees it.
+
+A training step makes and drops the same large arrays each time. The system would take their pages
+back and hand them out again, filled with zeros: a third of a step. Here an array's memory returns
+to a shelf when its last view is gone, and the next array of that size takes it from there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from typing import Any
+
+import numpy
+
+LARGE = 1 << 18  # bytes; smaller arrays are left to the system, which keeps them anyway
+
+_shelves: OrderedDict[int, list[numpy.ndarray]] = OrderedDict()  # by size, last used at the end
+_lent = 0  # bytes that arrays hold now
+_idle = 0  # bytes on the shelves
+
+
+class _Lease:
+    """Owns the memory of one array: NumPy keeps it alive as long as there is a view of that array."""
+
+    def __init__(self, memory: numpy.ndarray, shape: tuple[int, ...], dtype: numpy.dtype) -> None:
+        self.memory = memory
+        self.__array_interface__ = {
+            "shape": shape,
+            "typestr": dtype.str,
+            "data": (memory.ctypes.data, False),
+            "version": 3,
+        }
+
+    def __del__(self) -> None:
+        _take_back(self.memory)
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> numpy.ndarray:
+    """As numpy.empty."""
+    global _lent, _idle
+    dtype = numpy.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    if size < LARGE:
+        return numpy.empty(shape, dtype)
+    shelf = _shelves.get(size)
+    if shelf:
+        memory = shelf.pop()
+        _shelves.move_to_end(size)
+        _idle -= size
+    else:
+        _make_room(size)
+        memory = numpy.empty(size, numpy.uint8)
+    _lent += size
+    return numpy.asarray(_Lease(memory, shape, dtype))
+
+
+def _take_back(memory: numpy.ndarray) -> None:
+    global _lent, _idle
+    _lent -= memory.nbytes
+    _idle += memory.nbytes
+    _shelves.setdefault(memory.nbytes, []).append(memory)
+
+
+def _make_room(size: int) -> None:
+    """New memory is needed: sizes that were not asked for lately go back to the system first."""
+    global _idle
+    while _idle > 0 and _idle + size > _lent // 8:
+        oldest, shelf = next(iter(_shelves.items()))
+        if shelf:
+            _idle -= shelf.pop().nbytes
+        if not shelf:
+            del _shelves[oldest]

@@ -1,0 +1,8 @@
+"""Training runs: settings, data, the loop, checkpoints, evaluation."""
+
+from .config import Config
+from .evaluate import Evaluation, evaluate
+from .launch import start
+from .loop import DivergedError, train
+
+__all__ = ["Config", "DivergedError", "Evaluation", "evaluate", "start", "train"]
