@@ -73,26 +73,16 @@ def trace(
     seen: Counter[int] = Counter()
     contributions = []
     for arrival in arrivals:
-        source = id(arrival.source)
+        op, argument, source = arrival.op, arrival.argument, id(arrival.source)
         seen[source] += 1
         node = nodes[index[id(arrival.output)]]
+        role = called.role(op, argument, node.parameters, expected[source])
+        cut = None
+        if small:
+            wrong = changes_without(loss, gradient, op, argument)
+            cut = {index[leaf]: Values.of(array) for leaf, array in wrong.items()}
         contributions.append(
-            make_contribution(
-                arrival,
-                node,
-                nodes[index[source]],
-                nodes,
-                role=called.role(arrival.op, arrival.argument, node.parameters, expected[source]),
-                number=seen[source],
-                cut={
-                    index[leaf]: Values.of(wrong)
-                    for leaf, wrong in changes_without(
-                        loss, gradient, arrival.op, arrival.argument
-                    ).items()
-                }
-                if small
-                else None,
-            )
+            make_contribution(arrival, node, nodes[index[source]], nodes, role, seen[source], cut)
         )
     modules = {path: type(module).__name__ for path, module in called.modules.items()}
     return Trace(nodes, contributions, modules)
@@ -169,6 +159,7 @@ def make_contribution(
     number: int,
     cut: dict[int, Values] | None,
 ) -> Contribution:
+    """node is the op's output, source its input, nodes are all; number counts the arrivals."""
     op = arrival.op
     rule = rule_of(op, arrival.argument, node.parameters)
     operands = tuple(
