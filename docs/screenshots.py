@@ -16,6 +16,13 @@ from playwright.sync_api import sync_playwright
 from minise.inspect import examples
 
 HERE = Path(__file__).parent
+# name -> width, height, colour scheme
+PICTURES = {
+    "light": (1240, 780, "light"),
+    "dark": (1240, 780, "dark"),
+    "tablet": (820, 1180, "light"),
+    "phone": (430, 1400, "light"),
+}
 SQUEEZE_PATH = "21"  # the step in which the second gradient arrives at u
 
 
@@ -26,9 +33,9 @@ def main() -> None:
         chromium = driver.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
-        for scheme in ("light", "dark"):
+        for name, (width, height, scheme) in PICTURES.items():
             page = chromium.new_page(
-                viewport={"width": 1240, "height": 780},
+                viewport={"width": width, "height": height},
                 color_scheme=scheme,
                 reduced_motion="reduce",
             )
@@ -36,7 +43,7 @@ def main() -> None:
             page.get_by_role("slider", name="Step").fill(SQUEEZE_PATH)
             page.evaluate("document.activeElement.blur()")
             picture = Image.open(BytesIO(page.screenshot()))
-            picture.quantize(128).save(HERE / f"stepper-{scheme}.png", optimize=True)
+            picture.quantize(128).save(HERE / f"stepper-{name}.png", optimize=True)
         chromium.close()
 
 
