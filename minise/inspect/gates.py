@@ -101,10 +101,10 @@ def by_group(gates: numpy.ndarray, group: numpy.ndarray, count: int | None = Non
             f"by_group: groups must be 0 to {count - 1}, got {group.min()} to {group.max()}"
         )
     member = (group == numpy.arange(count)[:, None]).astype(numpy.float64)  # (groups, N)
-    size = member.sum(axis=1, keepdims=True)                                # (groups, 1)
+    size = member.sum(axis=1, keepdims=True)  # (groups, 1)
     size[size == 0] = numpy.nan
-    mean = member @ gates / size                                            # (groups, C)
-    variance = member @ (gates - mean[group]) ** 2 / size                   # (groups, C)
+    mean = member @ gates / size  # (groups, C)
+    variance = member @ (gates - mean[group]) ** 2 / size  # (groups, C)
     return Groups(mean, numpy.sqrt(variance))
 
 

@@ -20,7 +20,7 @@ from itertools import pairwise
 from math import inf
 
 SWEEPS = 12  # up and down; more change nothing any more
-GAP = 24.0  # between neighbours in a layer
+GAP = 18.0  # between neighbours in a layer
 LAYER_GAP = 34.0  # between layers
 
 Edge = tuple[int, int]

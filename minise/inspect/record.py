@@ -59,7 +59,7 @@ def trace(
         )
     if names is None:
         caller = sys._getframe(1)
-        names = {**caller.f_globals, **caller.f_locals}
+        names = {**caller.f_locals, **caller.f_globals, **caller.f_locals}  # locals come first
     tensors, arrivals = follow(loss, gradient)
     called = Names(names, tensors)
     index = {id(tensor): i for i, tensor in enumerate(tensors)}
@@ -73,26 +73,16 @@ def trace(
     seen: Counter[int] = Counter()
     contributions = []
     for arrival in arrivals:
-        source = id(arrival.source)
+        op, argument, source = arrival.op, arrival.argument, id(arrival.source)
         seen[source] += 1
         node = nodes[index[id(arrival.output)]]
+        role = called.role(op, argument, node.parameters, expected[source])
+        cut = None
+        if small:
+            wrong = changes_without(loss, gradient, op, argument)
+            cut = {index[leaf]: Values.of(array) for leaf, array in wrong.items()}
         contributions.append(
-            make_contribution(
-                arrival,
-                node,
-                nodes[index[source]],
-                nodes,
-                role=called.role(arrival.op, arrival.argument, node.parameters, expected[source]),
-                number=seen[source],
-                cut={
-                    index[leaf]: Values.of(wrong)
-                    for leaf, wrong in changes_without(
-                        loss, gradient, arrival.op, arrival.argument
-                    ).items()
-                }
-                if small
-                else None,
-            )
+            make_contribution(arrival, node, nodes[index[source]], nodes, role, seen[source], cut)
         )
     modules = {path: type(module).__name__ for path, module in called.modules.items()}
     return Trace(nodes, contributions, modules)
@@ -114,26 +104,25 @@ def follow(loss: Tensor, gradient: Tensor | None) -> tuple[list[Tensor], list[Ar
     """The tensors of the graph, oldest first, and the contributions, in the engine's order."""
     tensors = {id(loss): loss}
     arrivals = []
-    totals: dict[int, Array] = {}  # of the tensors whose turn has not come yet
+    # Of the tensors whose turn has not come yet: the gradient so far, and what is kept of it.
+    totals: dict[int, tuple[Array, Values]] = {}
     for step in walk(loss, gradient):
         inputs = step.op.graph_inputs()
         tensors.update((id(tensor), tensor) for tensor in inputs)
-        totals.pop(id(step.output), None)
-        came_in = Values.of(step.gradient)
+        _, came_in = totals.pop(id(step.output), (None, None))
+        came_in = came_in or Values.of(step.gradient)
         for argument, (source, part) in enumerate(zip(inputs, step.contributions)):
             if part is None:
                 continue
+            value = Values.of(part)
+            before, _ = totals.get(id(source), (None, None))
             total = step.accumulated[argument]
             if any(source is later for later in inputs[argument + 1 :]):
                 # x * x contributes twice to x; the engine's sum already holds both.
-                total = totals[id(source)] + part if id(source) in totals else part
-            totals[id(source)] = total
-            arrivals.append(
-                Arrival(
-                    step.op, step.output, argument, source,
-                    came_in, Values.of(part), Values.of(total),
-                )
-            )  # fmt: skip
+                total = part if before is None else before + part
+            kept = value if before is None else Values.of(total)
+            totals[id(source)] = total, kept
+            arrivals.append(Arrival(step.op, step.output, argument, source, came_in, value, kept))
     return sorted(tensors.values(), key=lambda tensor: tensor.order), arrivals
 
 
@@ -170,6 +159,7 @@ def make_contribution(
     number: int,
     cut: dict[int, Values] | None,
 ) -> Contribution:
+    """node is the op's output, source its input, nodes are all; number counts the arrivals."""
     op = arrival.op
     rule = rule_of(op, arrival.argument, node.parameters)
     operands = tuple(

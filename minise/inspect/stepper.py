@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from base64 import b64encode
 from collections.abc import Callable, Iterable
 from html import escape
@@ -17,6 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from ..files import write
 from .fold import View, views
 from .picture import picture
 from .text import shown, stats
@@ -61,14 +61,8 @@ PAGE = """<!doctype html>
 
 
 def save(trace: Trace, path: Path) -> None:
-    """Write a whole HTML document: under another name first, so that no half of it is left."""
-    page = PAGE.format(title=escape(title_of(trace)), content=fragment(trace))
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(page)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    """Write a whole HTML document."""
+    write(path, PAGE.format(title=escape(title_of(trace)), content=fragment(trace)))
 
 
 def title_of(trace: Trace) -> str:

@@ -38,14 +38,17 @@ class Values:
         if isinstance(array, numpy.generic):  # NumPy hands 0-d results out as scalars
             array = numpy.asarray(array)
         host = backend.of(array).to_numpy(array)
-        finite = host[numpy.isfinite(host)] if not numpy.isfinite(host).all() else host
+        finite = host.ravel(order="K")  # in the order of its memory: no copy
+        if finite.size and not numpy.isfinite([finite.min(), finite.max()]).all():
+            finite = finite[numpy.isfinite(finite)]
+        squares = numpy.einsum("i,i->", finite, finite, dtype=numpy.float64, casting="unsafe")
         return Values(
             shape=host.shape,
             dtype=host.dtype.name,
             shown=host[corner(host.shape)].copy(),
             minimum=finite.min().item() if finite.size else None,
             maximum=finite.max().item() if finite.size else None,
-            norm=float(numpy.linalg.norm(finite.astype(numpy.float64).ravel())),
+            norm=float(numpy.sqrt(squares)),
             nonfinite=host.size - finite.size,
         )
 

@@ -17,6 +17,8 @@ from .layout import SMALL, as_channels_last, like, per_channel, per_pixel, rows_
 
 Array = Any
 
+DIGIT = 10  # mean² up to so many times the variance is subtracted from mean(x²) without harm
+
 
 def forward(op: Any, x: Array, weight: Array, bias: Array) -> Array:
     """See minise.ops.norm.BatchNorm and BatchNormReLU."""
@@ -48,32 +50,39 @@ def forward(op: Any, x: Array, weight: Array, bias: Array) -> Array:
 
 
 def moments(x: Array) -> tuple[Array, Array]:
-    """Mean and variance (C,) of each channel of x, in one reading of it.
+    """Mean and variance (C,) of each channel of x, in one reading of it where that is exact enough.
 
-    A mean of the first pixels is subtracted first; the sums of what is left, and of its squares,
-    then lose no digits, however far from 0 the values are (Chan, Golub, LeVeque 1983, section 3).
+    var = mean(x²) - mean² loses the digits that the two have in common. Where they are more than
+    one, the sums are taken again of x less its mean (Chan, Golub, LeVeque 1983, section 3).
     """
+    mean, var = moments_around(None, x)
+    if (mean * mean > DIGIT * var).any():
+        pivot = mean.astype(x.dtype)
+        mean, var = moments_around(pivot, x)
+        mean += pivot
+    return mean.astype(x.dtype), numpy.maximum(var, 0).astype(x.dtype)
+
+
+def moments_around(pivot: Array | None, x: Array) -> tuple[Array, Array]:
+    """Mean and variance in float64 of x - pivot (C,), which is x itself for None."""
     rows, C = rows_of(x), x.shape[1]
-    length = rows.shape[1]
-    pivot = (per_channel(rows[:1], C) / (length // C)).astype(x.dtype)  # (C,)
-    pivots = per_pixel(pivot, rows)
+    pivots = None if pivot is None else per_pixel(pivot, rows)
 
     def compute(first: int, last: int) -> tuple[Array, Array]:
-        parts = stretches(first, last, length)
-        sums, squares = numpy.empty((2, len(parts), length), dtype=x.dtype)
+        parts = stretches(first, last, rows.shape[1])
+        sums, squares = numpy.empty((2, len(parts), rows.shape[1]), dtype=x.dtype)
         for i, part in enumerate(parts):
             values = rows[part]
-            shifted = threads.scratch("shifted", values.shape, x.dtype)
-            numpy.subtract(values, pivots, out=shifted)
-            numpy.add.reduce(shifted, axis=0, out=sums[i])
-            numpy.einsum("ij,ij->j", shifted, shifted, out=squares[i])
+            if pivots is not None:
+                shifted = threads.scratch("shifted", values.shape, x.dtype)
+                values = numpy.subtract(values, pivots, out=shifted)
+            numpy.add.reduce(values, axis=0, out=sums[i])
+            numpy.einsum("ij,ij->j", values, values, out=squares[i])
         return per_channel(sums, C), per_channel(squares, C)
 
     found = threads.share(compute, len(rows), parallel=x.size > SMALL)
-    count = x.size // C
-    mean = sum(sums for sums, _ in found) / count  # of what is left
-    var = sum(squares for _, squares in found) / count - mean * mean
-    return (pivot + mean).astype(x.dtype), numpy.maximum(var, 0).astype(x.dtype)
+    mean = sum(sums for sums, _ in found) * C / x.size
+    return mean, sum(squares for _, squares in found) * C / x.size - mean * mean
 
 
 def backward(op: Any, grad: Array) -> tuple[Array, Array, Array]:
@@ -84,9 +93,10 @@ def backward(op: Any, grad: Array) -> tuple[Array, Array, Array]:
     y = None if op.y is None else rows_of(op.y)
     length, parallel = dy.shape[1], grad.size > SMALL
     mean = per_pixel(op.mean, x)
+    off_centre = bool((op.mean * op.mean > DIGIT * op.var).any())  # see `moments`
 
     def sums(first: int, last: int) -> tuple[Array, Array]:
-        """Σ dy and Σ dy · (x - mean); leaves in `out` what ReLU lets through of dy."""
+        """Σ dy, and Σ dy · (x - mean) or Σ dy · x; leaves in `out` what ReLU lets through of dy."""
         parts = stretches(first, last, length)
         dbias, dscale = numpy.empty((2, len(parts), length), dtype=grad.dtype)
         for i, part in enumerate(parts):
@@ -95,14 +105,19 @@ def backward(op: Any, grad: Array) -> tuple[Array, Array, Array]:
                 pass_where_positive(incoming, y[part], out[part])
                 incoming = out[part]
             numpy.add.reduce(incoming, axis=0, out=dbias[i])
-            centred = threads.scratch("shifted", incoming.shape, incoming.dtype)
-            numpy.subtract(x[part], mean, out=centred)
-            numpy.einsum("ij,ij->j", centred, incoming, out=dscale[i])
+            values = x[part]
+            if off_centre:
+                shifted = threads.scratch("shifted", values.shape, values.dtype)
+                values = numpy.subtract(values, mean, out=shifted)
+            numpy.einsum("ij,ij->j", values, incoming, out=dscale[i])
         return per_channel(dbias, C), per_channel(dscale, C)
 
     found = threads.share(sums, len(dy), parallel=parallel)
     dbias = sum(dbias for dbias, _ in found)
-    dweight = sum(dscale for _, dscale in found) * op.inverse_std
+    dweight = sum(dscale for _, dscale in found)
+    if not off_centre:
+        dweight = dweight - op.mean * dbias
+    dweight = dweight * op.inverse_std
     slope = op.weight * op.inverse_std  # (C,)
     scale = per_pixel(slope, dy)
     if op.from_batch:  # dx = slope · (dy - mean(dy) - x̂ · mean(dy · x̂)), as dy·a - x·b + c
