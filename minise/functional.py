@@ -442,11 +442,9 @@ def add_relu(input: Tensor, other: Tensor) -> Tensor:
 
     Raises RuntimeError for shapes that do not broadcast and for different dtypes.
     """
-    if not _fusion.enabled:
-        return (input + other).relu()
     same_dtype("add_relu", input=input, other=other)
     broadcast_shape("add_relu", input.shape, other.shape)
-    return AddReLU()(input, other)
+    return AddReLU()(input, other) if _fusion.enabled else (input + other).relu()
 
 
 # --- losses -------------------------------------------------------------------------------------

@@ -9,8 +9,9 @@ torch.nn.functional and torch. A shape stands for standard normal numbers; `posi
 `values`, ... make other inputs. Random numbers are seeded by the case's id, and RandomState's
 stream never changes, so a case is the same on every machine.
 
-Each case runs in several ways (`WAYS`): in float64 and in float32, on the strict array that stands
-in for a GPU, and with inputs that are read-only and lie in memory in another order. Compared are
+Each case runs in several ways (`WAYS`): in float64 with the plain kernels; in float32; on the
+strict array that stands in for a GPU; and with inputs that are read-only and lie in memory in
+another order, channels last, which the fast kernels want. Compared are
 shape, dtype and value of every output, and shape, dtype and value of the gradient of every input
 when random gradients flow into the outputs. What PyTorch says comes from golden/ops.safetensors if
 the case is in there (so most cases need no PyTorch), else from PyTorch itself.
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import import_module
@@ -160,10 +162,11 @@ class Way(NamedTuple):
     backend: str
     dtype: str
     reordered: bool = False
+    plain: bool = False
 
 
 WAYS = {
-    "float64": Way("numpy", "float64"),
+    "float64": Way("numpy", "float64", plain=True),
     "float32": Way("numpy", "float32"),
     "strict": Way("strict", "float64"),
     "strides": Way("numpy", "float64", reordered=True),
@@ -216,6 +219,11 @@ THEIRS = Names("torch.nn.functional", "torch")
 
 def run(case: Case, way: Way) -> Outcome:
     """The case in minise. Raises AssertionError if it wrote to one of its inputs."""
+    with backend.plain() if way.plain else nullcontext():
+        return _run(case, way)
+
+
+def _run(case: Case, way: Way) -> Outcome:
     home = backend.get(way.backend)
     arrays = [reordered(a) if way.reordered else a for a in case.arrays(way.dtype)]
     tensors = [

@@ -11,6 +11,7 @@ make tensors of float32 or int64 ones of a shape.
 import math
 import re
 import warnings
+from contextlib import nullcontext
 
 import numpy
 import parity  # noqa: F401  (registers the backend "strict", which wraps bad indices like CuPy)
@@ -980,6 +981,18 @@ DIFFERENT = [
     (lambda F, m, t, i: m.manual_seed(1.5), ValueError,
      "manual_seed: expected an integer >= 0, got 1.5",
      None, "truncates"),
+    (lambda F, m, t, i: F.add_relu(t(2, 3), t(2, 4)), RuntimeError,
+     "add_relu: shapes (2, 3) and (2, 4) do not broadcast",
+     AttributeError, "has no such function"),
+    (lambda F, m, t, i: F.add_relu(t(2), i(2)), RuntimeError,
+     "add_relu: expected one dtype, got input float32, other int64",
+     AttributeError, "has no such function"),
+    (lambda F, m, t, i: F.add_relu(t(2), 1.0), TypeError,
+     "add_relu: other must be a Tensor, got float",
+     AttributeError, "has no such function"),
+    (lambda F, m, t, i: F.axpy(t(2, 3), t(2, 3, 4, 4), t(2, 3, 4, 4), relu=True), RuntimeError,
+     "axpy: expected scale (N, C, 1, 1) and input and shortcut (N, C, H, W), got",
+     AttributeError, "has no such function"),
 ]
 # fmt: on
 
@@ -1008,6 +1021,18 @@ def raised_by_torch(call):
         except Exception as error:
             return type(error)
     return None
+
+
+@pytest.mark.parametrize("other", [(2, 4), 1.0, "int64"], ids=str)
+def test_unfused_ops_refuse_the_same(other):
+    other = minise.zeros(2, 3, dtype=other) if isinstance(other, str) else other
+    other = minise.zeros(*other) if isinstance(other, tuple) else other
+    errors = []
+    for block in (nullcontext, minise.unfused):
+        with block(), pytest.raises((RuntimeError, TypeError)) as caught:
+            functional.add_relu(minise.zeros(2, 3), other)
+        errors.append((type(caught.value), str(caught.value)))
+    assert errors[0] == errors[1]
 
 
 @pytest.mark.parametrize(("call", "error", "message"), SAME, ids=[case[2] for case in SAME])

@@ -12,11 +12,11 @@ import pytest
 from golden import make_models as golden
 
 import minise
+from minise import backend, models, nn, optim
 from minise import functional as F
-from minise import models, nn, optim
 from minise.models import blocks, resnet
 from minise.models.options import Options
-from minise.ops.se import Axpy
+from minise.ops.se import AxpyReLU
 
 torch = pytest.importorskip("torch")
 import torch_twins as twins  # noqa: E402  (needs torch)
@@ -220,13 +220,22 @@ def test_a_cut_gate_path_is_noticed(monkeypatch):
 
 
 def test_a_cut_scale_path_is_noticed(monkeypatch):
-    backward = Axpy.backward
+    """In the plain kernel and in the fast one."""
 
-    def without_scale(self, grad):
-        dscale, _, dshortcut = backward(self, grad)
-        return dscale, grad, dshortcut
+    def without_scale(backward):
+        def cut(op, grad):
+            dscale, _, dshortcut = backward(op, grad)
+            return dscale, dshortcut, dshortcut
 
-    monkeypatch.setattr(Axpy, "backward", without_scale)
+        return cut
+
+    kernels = backend.get("numpy").fast
+    forward, backward = kernels["axpy_relu"]
+    monkeypatch.setattr(AxpyReLU, "backward", without_scale(AxpyReLU.backward))
+    with backend.plain(), pytest.raises(AssertionError, match=r"^gradient of .* elements differ"):
+        compare(*small("basic"), *SMALL)
+    compare(*small("basic"), *SMALL)  # the fast one is still whole
+    monkeypatch.setitem(kernels, "axpy_relu", (forward, without_scale(backward)))
     with pytest.raises(AssertionError, match=r"^gradient of .* elements differ"):
         compare(*small("basic"), *SMALL)
 

@@ -75,7 +75,7 @@ def test_a_standard_block_scales_and_adds_in_one_op():
         if op is not None:
             names.append(op.name)
             to_visit.extend(op.inputs)
-    assert names.count("axpy") == 1
+    assert names.count("axpy_relu") == 1
     assert "add" not in names  # the shortcut is added there and nowhere else
 
 

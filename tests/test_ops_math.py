@@ -46,6 +46,14 @@ BROADCASTS = {
 PAIRS = {"maximum": lambda F, a, b: F.maximum(a, b), "minimum": lambda F, a, b: F.minimum(a, b)}
 
 
+def add_relu(F, a, b):
+    return F.add_relu(a, b)
+
+
+def add_then_relu(F, a, b):
+    return F.relu(a + b)
+
+
 def arithmetic_cases():
     for name, op in BINARY.items():
         f = lambda F, a, b, op=op: op(a, b)  # noqa: E731
@@ -66,6 +74,16 @@ def arithmetic_cases():
         yield case(f"{name} NaN", f, values([NAN, 1.0, NAN, INF]), values([0.0, NAN, NAN, INF]))
         yield case(f"{name} itself", lambda F, a, f=f: f(F, a, a), (2, 3))
         yield case(f"a.{name}", lambda F, a, b, n=name: getattr(a, n)(b), (2, 3), (3,))
+    for kind, (a, b) in BROADCASTS.items():
+        yield case(f"add_relu {kind}", add_relu, a, b, theirs=add_then_relu)
+    yield case("add_relu images", add_relu, *2 * [(2, 3, 4, 5)], theirs=add_then_relu)
+    yield case("add_relu itself", lambda F, a: F.add_relu(a, a), (2, 3),
+               theirs=lambda F, a: F.relu(a + a))  # fmt: skip
+    yield case("add_relu ties", add_relu, values([[1.0, -2.0, 0.0]]),
+               values([[-1.0], [2.0], [0.0]]), theirs=add_then_relu)  # fmt: skip
+    yield case("add_relu NaN", add_relu, values([NAN, 1.0, INF, -INF]),
+               values([0.0, NAN, 1.0, 1.0]), theirs=add_then_relu)  # fmt: skip
+    yield case("add_relu constant a", add_relu, constant((2, 3)), (2, 3), theirs=add_then_relu)
     for number in (True, False):
         together = lambda F, a, n=number: (a + n, n + a, a * n, n * a, a / 2, n / a)  # noqa: E731
         yield case(f"arithmetic with {number}", together, positive(2, 3))

@@ -32,6 +32,22 @@ def batch_only(F, x, weight, bias):
     return F.batch_norm(x, None, None, weight, bias, training=True)
 
 
+def with_relu(F, x, weight, bias):
+    return F.batch_norm(x, None, None, weight, bias, True, relu=True)
+
+
+def relu_behind(F, x, weight, bias):
+    return F.relu(batch_only(F, x, weight, bias))
+
+
+def evaluation_with_relu(F, x, mean, var, weight, bias):
+    return F.batch_norm(x, mean, var, weight, bias, relu=True)
+
+
+def relu_behind_evaluation(F, x, mean, var, weight, bias):
+    return F.relu(F.batch_norm(x, mean, var, weight, bias))
+
+
 def batch_norm_cases():
     for name, shape in SHAPES.items():
         C = shape[1]
@@ -41,6 +57,9 @@ def batch_norm_cases():
         yield case(f"batch_norm evaluation {name}", evaluation, shape, *running, *affine)
         yield case(f"batch_norm evaluation {name}, not affine", evaluation, shape, *running)
         yield case(f"batch_norm without statistics {name}", batch_only, shape, *affine)
+        yield case(f"batch_norm and relu {name}", with_relu, shape, *affine, theirs=relu_behind)
+        yield case(f"batch_norm and relu evaluation {name}", evaluation_with_relu, shape, *running,
+                   *affine, theirs=relu_behind_evaluation)  # fmt: skip
     shape, running, affine = (3, 2, 2, 3), (constant((2,)), constant(positive(2))), ((2,), (2,))
     given = (shape, *running, *affine)
     for momentum in (0.0, 0.1, 0.5, 1.0):
@@ -48,6 +67,16 @@ def batch_norm_cases():
     for eps in (1e-12, 1e-3, 1.0):
         yield case(f"batch_norm training eps={eps}", partial(training, eps=eps), *given)
         yield case(f"batch_norm evaluation eps={eps}", partial(evaluation, eps=eps), *given)
+
+
+def running_statistics_with_relu(F, x, mean, var):
+    mean, var = mean * 1, var * 1
+    return F.batch_norm(x, mean, var, training=True, relu=True), mean, var
+
+
+def running_statistics_and_relu(F, x, mean, var):
+    y, mean, var = training(F, x, mean, var)
+    return F.relu(y), mean, var
 
 
 X, MEAN, VAR = (3, 2, 2, 3), constant((2,)), constant(positive(2))
@@ -78,6 +107,10 @@ CASES = [
     case("batch_norm one value, evaluation", evaluation, (1, 2), MEAN, VAR, (2,), (2,)),
     case("batch_norm float16", batch_only,
          normal(4, 2, 3, dtype="float16"), normal(2, dtype="float16"), normal(2, dtype="float16")),
+    case("batch_norm and relu, statistics", running_statistics_with_relu, X, MEAN, VAR,
+         theirs=running_statistics_and_relu),
+    case("batch_norm and relu of zeros", with_relu, X, constant(values([0.0, 0.0])),
+         constant(values([0.0, 0.0])), theirs=relu_behind),
     case("batch_norm twice",
          lambda F, x, w, b: batch_only(F, F.relu(batch_only(F, x, w, b)), w, b), X, (2,), (2,)),
     case("conv2d, batch_norm, relu",

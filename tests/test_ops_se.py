@@ -7,20 +7,33 @@ import pytest
 import minise
 from minise import functional as F
 
+SHAPES = {
+    "axpy": (2, 3, 4, 5),
+    "axpy of one pixel": (1, 4, 1, 1),
+    "axpy of one image": (1, 2, 3, 3),
+}
+
+
+def axpy_cases():
+    for name, (N, C, H, W) in SHAPES.items():
+        shapes = (N, C, 1, 1), (N, C, H, W), (N, C, H, W)
+        yield parity.case(
+            name, lambda F, s, u, x: F.axpy(s, u, x), *shapes,
+            theirs=lambda F, s, u, x: s * u + x,
+        )  # fmt: skip
+        yield parity.case(
+            f"{name}, relu", lambda F, s, u, x: F.axpy(s, u, x, relu=True), *shapes,
+            theirs=lambda F, s, u, x: F.relu(s * u + x),
+        )  # fmt: skip
+
+
 CASES = [
+    *axpy_cases(),
     parity.case(
-        "axpy",
-        lambda F, s, u, x: F.axpy(s, u, x),
-        (2, 3, 1, 1), (2, 3, 4, 5), (2, 3, 4, 5),
-        theirs=lambda F, s, u, x: s * u + x,
-        golden=False,
-    ),
-    parity.case(
-        "axpy of one pixel",
-        lambda F, s, u, x: F.axpy(s, u, x),
-        (1, 4, 1, 1), (1, 4, 1, 1), (1, 4, 1, 1),
-        theirs=lambda F, s, u, x: s * u + x,
-        golden=False,
+        "axpy with relu of zeros",
+        lambda F, s, u: F.axpy(s, u, -u, relu=True),
+        parity.constant(parity.values([[[[1.0]], [[1.0]]]])), (1, 2, 3, 3),
+        theirs=lambda F, s, u: F.relu(s * u - u),
     ),
 ]  # fmt: skip
 

@@ -8,7 +8,10 @@ to a shelf when its last view is gone, and the next array of that size takes it 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+import os
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable
 from typing import Any
 
 import numpy
@@ -16,6 +19,8 @@ import numpy
 LARGE = 1 << 18  # bytes; smaller arrays are left to the system, which keeps them anyway
 
 _shelves: OrderedDict[int, list[numpy.ndarray]] = OrderedDict()  # by size, last used at the end
+_returned: deque[numpy.ndarray] = deque()  # what arrays have left, on its way to the shelves
+_lock = threading.Lock()
 _lent = 0  # bytes that arrays hold now
 _idle = 0  # bytes on the shelves
 
@@ -32,8 +37,10 @@ class _Lease:
             "version": 3,
         }
 
-    def __del__(self) -> None:
-        _take_back(self.memory)
+    # An array may end in any thread, inside any call (the collector runs when it likes) and after
+    # this module: so nothing happens here but one append, which cannot be interrupted.
+    def __del__(self, leave: Callable[[numpy.ndarray], None] = _returned.append) -> None:
+        leave(self.memory)
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> numpy.ndarray:
@@ -43,31 +50,46 @@ def empty(shape: tuple[int, ...], dtype: Any) -> numpy.ndarray:
     size = math.prod(shape) * dtype.itemsize
     if size < LARGE:
         return numpy.empty(shape, dtype)
-    shelf = _shelves.get(size)
-    if shelf:
-        memory = shelf.pop()
-        _shelves.move_to_end(size)
-        _idle -= size
-    else:
-        _make_room(size)
-        memory = numpy.empty(size, numpy.uint8)
-    _lent += size
+    with _lock:
+        _fill_shelves()
+        shelf = _shelves.get(size)
+        if shelf:
+            memory = shelf.pop()
+            _shelves.move_to_end(size)
+            _idle -= size
+        else:
+            _make_room(size)
+            memory = numpy.empty(size, numpy.uint8)
+        _lent += size
     return numpy.asarray(_Lease(memory, shape, dtype))
 
 
-def _take_back(memory: numpy.ndarray) -> None:
+def _fill_shelves() -> None:
     global _lent, _idle
-    _lent -= memory.nbytes
-    _idle += memory.nbytes
-    _shelves.setdefault(memory.nbytes, []).append(memory)
+    while _returned:
+        memory = _returned.popleft()
+        _lent -= memory.nbytes
+        _idle += memory.nbytes
+        _shelves.setdefault(memory.nbytes, []).append(memory)
 
 
 def _make_room(size: int) -> None:
     """New memory is needed: sizes that were not asked for lately go back to the system first."""
     global _idle
-    while _idle > 0 and _idle + size > _lent // 8:
+    while _shelves and _idle + size > _lent // 8:
         oldest, shelf = next(iter(_shelves.items()))
         if shelf:
             _idle -= shelf.pop().nbytes
         if not shelf:
             del _shelves[oldest]
+
+
+def _after_fork() -> None:
+    """Another thread may have been at the shelves, and is not there in the child to finish."""
+    global _lock, _idle
+    _lock, _idle = threading.Lock(), 0
+    _shelves.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
 from functools import cache
@@ -19,7 +19,8 @@ from typing import Any
 import numpy
 
 _lock = threading.Lock()
-_queue: SimpleQueue[_Task | None] | None = None
+_queue: SimpleQueue[_Task] = SimpleQueue()
+_started = 0  # threads that wait at the queue
 _count: int | None = None  # workers, the calling thread included; None: not decided yet
 
 
@@ -38,14 +39,10 @@ def get_num_threads() -> int:
 
 def set_num_threads(count: int) -> None:
     """Use `count` threads from now on; ValueError if it is not a positive integer."""
-    global _count, _queue
+    global _count
     if not isinstance(count, int) or count < 1:
         raise ValueError(f"set_num_threads: expected a positive integer, got {count!r}")
-    with _lock:
-        if _queue is not None:
-            for _ in range(1, get_num_threads()):
-                _queue.put(None)  # ends one thread of the old number
-        _count, _queue = count, None
+    _count = count
 
 
 def share(
@@ -64,7 +61,7 @@ def share(
     bounds = [count * i // workers for i in range(workers + 1)]
     with _one_blas_thread() if blas else nullcontext():
         others = [_Task(work, *bounds[i : i + 2]) for i in range(1, workers)]
-        queue = _workers()
+        queue = _workers(len(others))
         for task in others:
             queue.put(task)
         try:
@@ -116,22 +113,20 @@ def scratch(name: str, shape: tuple[int, ...], dtype: Any) -> numpy.ndarray:
 _local = threading.local()
 
 
-def _workers() -> SimpleQueue[_Task | None]:
-    """Where the worker threads wait for tasks; they are started when first needed."""
-    global _queue
+def _workers(least: int) -> SimpleQueue[_Task]:
+    """Where at least so many worker threads wait for tasks. Once started they stay."""
+    global _started
     with _lock:
-        if _queue is None:
-            _queue = SimpleQueue()
-            for i in range(1, get_num_threads()):
-                name = f"minise-worker-{i}"
-                threading.Thread(target=_serve, args=(_queue,), name=name, daemon=True).start()
+        while _started < least:
+            name = f"minise-worker-{_started + 1}"
+            threading.Thread(target=_serve, args=(_queue,), name=name, daemon=True).start()
+            _started += 1
         return _queue
 
 
-def _serve(queue: SimpleQueue[_Task | None]) -> None:
-    while (task := queue.get()) is not None:
-        task.run()
-        del task  # or the arrays of the last call would live until the next one
+def _serve(queue: SimpleQueue[_Task]) -> None:
+    while True:
+        queue.get().run()  # kept by no name, or its arrays would live until the next one
 
 
 @cache
@@ -144,32 +139,43 @@ def _blas() -> Any:
 
 
 _inside = 0  # how many calls of `share` are running, in whatever threads
-_limit: Any = None
+_before: list[int] = []  # threads of each BLAS before the first of them came in
 
 
 @contextmanager
-def _one_blas_thread():
+def _one_blas_thread() -> Iterator[None]:
     """The first to come in limits BLAS, the last to leave gives it its threads back."""
-    global _inside, _limit
+    global _inside, _before
     with _lock:
         _inside += 1
         if _inside == 1:
-            _limit = _blas().limit(limits=1)
+            _before = [library.num_threads for library in _blas().lib_controllers]
+            _set_blas_threads([1] * len(_before))
     try:
         yield
     finally:
         with _lock:
             _inside -= 1
             if _inside == 0:
-                _limit.restore_original_limits()
+                _set_blas_threads(_before)
+
+
+def _set_blas_threads(counts: list[int]) -> None:
+    for library, count in zip(_blas().lib_controllers, counts):
+        # Since 3.7 threadpoolctl obeys only the first thread that sets OpenBLAS's number, and the
+        # first to come in may be another thread than the last to leave.
+        release = getattr(library, "clear_controlling_thread", lambda force: None)
+        release(force=True)
+        library.set_num_threads(count)
+        release(force=True)
 
 
 def _after_fork() -> None:
     """A child process has none of its parent's threads, and locks as they happened to be."""
-    global _lock, _queue, _inside
-    _lock, _queue = threading.Lock(), None
+    global _lock, _queue, _started, _inside
+    _lock, _queue, _started = threading.Lock(), SimpleQueue(), 0
     if _inside:
-        _limit.restore_original_limits()
+        _set_blas_threads(_before)
         _inside = 0
 
 

@@ -131,7 +131,8 @@ def paired(kernel: Array) -> Array:
 
     The second half is the kernel moved one tap to the right, the rest is zero. A product with 16
     columns leaves half of a processor's vector registers idle; with 32 it does a third more
-    multiplications in less time, from a third fewer columns.
+    multiplications in less time, from a third fewer columns. (A NaN or infinity that only one pixel
+    of the pair sees reaches the other too, as 0 · inf.)
     """
     _, R, S, C, O = kernel.shape
     pair = numpy.zeros((1, R, S + 1, C, 2, O), dtype=kernel.dtype)
