@@ -38,7 +38,7 @@ def measure(rounds: int) -> dict[str, Any]:
 def rate(shape: tuple[int, int, int], workers: int, threads: int, rounds: int) -> float:
     """GFLOP/s of all workers together; each has operands of its own, which stay in its cache."""
     M, K, N = shape
-    repeat = max(1, round(1e9 / (2 * M * K * N)))
+    repeat = max(4, round(4e9 / (2 * M * K * N)))
     operands = [
         (numpy.ones((M, K), "f4"), numpy.ones((K, N), "f4"), numpy.empty((M, N), "f4"))
         for _ in range(workers)
