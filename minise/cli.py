@@ -117,6 +117,7 @@ def add_train(command: argparse.ArgumentParser) -> None:
     add("--augment", action=argparse.BooleanOptionalAction,
         help="shift and mirror the pictures; default: yes, but not digits")  # fmt: skip
     add("--cutout", type=int, metavar="SIDE", help="blank a square in each training picture")
+    add("--unreadable", metavar="WHAT", help="bad pictures of a FOLDER: skip (default) or refuse")
     add("--seed", type=int, metavar="N", help="default 0")
     add("--backend", help="numpy (default) or cupy")
     add("--compare", action="store_true", help="train the twin without SE too")

@@ -142,7 +142,8 @@ def test_every_setting_has_an_option(asked):
         "variant": "caffe", "zero_init_residual": True, "data": "cifar10", "data_dir": "/there",
         "limit": 5, "epochs": 7, "batch_size": 9, "lr": 0.3, "momentum": 0.8,
         "weight_decay": 0.01, "schedule": "cosine", "warmup": 2, "label_smoothing": 0.1,
-        "augment": False, "cutout": 4, "seed": 3, "backend": "cupy", "compare": True,
+        "augment": False, "cutout": 4, "unreadable": "refuse", "seed": 3, "backend": "cupy",
+        "compare": True,
     }  # fmt: skip
     flags = {"se_bias": "--no-se-bias", "augment": "--no-augment", "compare": "--compare",
              "zero_init_residual": "--zero-init-residual"}  # fmt: skip

@@ -52,6 +52,18 @@ def test_val_will_do_for_test(tmp_path, load):
         load(data=str(tmp_path))
 
 
+def test_a_picture_that_cannot_be_read_is_listed_or_refused(load, classes_only):
+    (classes_only / "a" / "broken.png").write_bytes(b"no picture")
+    data = load(data=str(classes_only))
+    assert len(data.train) + len(data.test) == 17
+    assert len(data.skipped) == 1
+    assert "broken.png" in data.skipped[0]
+    with pytest.raises(ValueError, match=r"broken\.png"):
+        load(data=str(classes_only), unreadable="refuse")
+    with pytest.raises(ValueError, match=r"unreadable: expected skip or refuse, got 'ignore'"):
+        load(data=str(classes_only), unreadable="ignore")
+
+
 def test_one_folder_is_divided_the_same_way_each_time(load, classes_only):
     data = load(data=str(classes_only))
     assert np.bincount(data.test.labels).tolist() == [2, 1, 1]   # a fifth, at least one

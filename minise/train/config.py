@@ -40,6 +40,7 @@ class Config:
     label_smoothing  0 <= ε < 1
     augment          shifts and mirrored pictures; None: yes, but not for digits
     cutout           side of the square that is blanked in each training picture; 0: none
+    unreadable       pictures of a folder that cannot be read: "skip" them, listed, or "refuse"
     seed             of the weights, the order of the pictures and their augmentation
     backend          "numpy" or "cupy"
     compare          train the same network without SE too
@@ -72,6 +73,7 @@ class Config:
     label_smoothing: float = 0.0
     augment: bool | None = None
     cutout: int = 0
+    unreadable: str = "skip"
     seed: int = 0
     backend: str = "numpy"
     compare: bool = False
@@ -92,6 +94,7 @@ class Config:
             ("warmup", 0 <= self.warmup < self.epochs, f"0 to {self.epochs - 1} of the epochs"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "0 <= label_smoothing < 1"),
             ("cutout", self.cutout >= 0, "0 or more pixels"),
+            ("unreadable", self.unreadable in ("skip", "refuse"), "skip or refuse"),
             ("seed", 0 <= self.seed < 2**32, "0 to 2**32 - 1"),
         ):
             if not ok:

@@ -131,15 +131,16 @@ def _from_folder(config: Config) -> tuple[Dataset, Dataset, list[str]]:
     if not root.is_dir():
         raise ValueError(f"data: expected one of {', '.join(DATASETS)} or a folder, got {root}")
     random = numpy.random.RandomState([config.seed, 0])
+    on_error = "raise" if config.unreadable == "refuse" else "skip"
     if not (root / "train").is_dir():
-        pictures = ImageFolder(root, size)
+        pictures = ImageFolder(root, size, on_error=on_error)
         train, test = _divide(pictures, random)
         return train, test, pictures.skipped
     test_root = next((root / name for name in TEST_NAMES if (root / name).is_dir()), None)
     if test_root is None:
         raise ValueError(f"{root}: beside train/ there must be test/ or val/")
-    train = ImageFolder(root / "train", size)
-    test = ImageFolder(test_root, size, classes=train.classes)
+    train = ImageFolder(root / "train", size, on_error=on_error)
+    test = ImageFolder(test_root, size, classes=train.classes, on_error=on_error)
     skipped = [*train.skipped, *test.skipped]
     return train.subset(random.permutation(len(train))), test, skipped
 
