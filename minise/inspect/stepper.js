@@ -358,8 +358,9 @@
 
   function sourcePanel(node) {
     const block = (label, numbers) => numbers.map((k) => [h("div.head", label, h("small", ` ${sources[k].place}`)), h("pre", { tabindex: 0 }, sources[k].lines)]);
-    const details = h("details.panel", { toggle: () => { reading = details.open; } },
-      h("summary", `The lines that ran: ${node.op}`, node.path && h("small", ` in ${node.path}`)),
+    // Not on "toggle", which comes later: a key pressed at once would find the old state.
+    const details = h("details.panel",
+      h("summary", { click: () => { reading = !details.open; } }, `The lines that ran: ${node.op}`, node.path && h("small", ` in ${node.path}`)),
       h("p.where", `${node.formula}  ⇒  ${node.derivative}`), block("forward", node.forward), block("backward", node.backward));
     details.open = reading;
     return details;
