@@ -6,72 +6,33 @@ and not the checker's own.
 
 from __future__ import annotations
 
-import ast
 import html
+import importlib
 import importlib.util
 import re
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
 import execute_lessons as runner
 import nbformat
 import pytest
-
-from minise.lessons import se_backward
-
-ROOT = runner.ROOT
-SE = ROOT / "lessons" / "07_backprop_through_se.ipynb"
+from notebooks import blanks, filled, functions, judged, read, solutions, texts
 
 every_lesson = pytest.mark.parametrize("path", runner.LESSONS, ids=lambda path: path.stem)
 
 
-def read(path: Path) -> nbformat.NotebookNode:
-    return nbformat.read(path, as_version=4)
+def lesson_module(path):
+    """What belongs to one lesson alone, `test_lesson_07.py` for example:
+
+    CHECK     of its exercises
+    MISTAKES  to plant in its solutions: blank, text to replace, replacement, part of the hint
+    CLAIMS    code to run after the solved notebook, which asserts what the text says of the results
+    """
+    return importlib.import_module(f"test_lesson_{path.stem[:2]}")
 
 
-def solutions(path: Path) -> str:
-    """The text of the solutions that belong to a notebook."""
-    return (path.parent / "solutions" / f"{path.stem}.py").read_text(encoding="utf-8")
-
-
-def functions(code: str) -> dict[str, str]:
-    """name -> source of every function at the top level of some code."""
-    found = [node for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)]
-    return {node.name: ast.get_source_segment(code, node) or "" for node in found}
-
-
-def blanks(notebook: nbformat.NotebookNode) -> dict[str, str]:
-    """name -> source of every function of the notebook that is still to be written."""
-    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-    return {name: text for name, text in functions(code).items() if "return ..." in text}
-
-
-def filled(path: Path, answers: str) -> nbformat.NotebookNode:
-    """The notebook with its blanks replaced by the functions of `answers`."""
-    notebook = read(path)
-    written = functions(answers)
-    for name, blank in blanks(notebook).items():
-        for cell in notebook.cells:
-            cell.source = cell.source.replace(blank, written[name])
-    assert blanks(notebook) == {}
-    return notebook
-
-
-def text_of(cell: nbformat.NotebookNode) -> str:
-    """What a reader without pictures and HTML sees below a cell; it must not be an error."""
-    parts = []
-    for output in cell.get("outputs", []):
-        assert output.output_type != "error"
-        assert output.get("name") != "stderr", output.text
-        parts.append(output.text if output.output_type == "stream" else output.data["text/plain"])
-    return "\n".join(parts)
-
-
-def texts(notebook: nbformat.NotebookNode) -> list[str]:
-    return [text_of(cell) for cell in notebook.cells]
-
-
-# --- unsolved, solved, mistaken -----------------------------------------------------------------
+# --- unsolved, solved ---------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +64,11 @@ def test_the_committed_text_is_what_the_notebook_prints_today(path, unsolved):
 
 
 @every_lesson
-def test_the_solved_notebook_passes_every_check(path):
+def test_the_solved_notebook_passes_every_check_and_shows_what_its_text_claims(path):
     notebook = filled(path, solutions(path))
+    lesson = lesson_module(path)
+    claims = f"assert check.complete, check\n{lesson.CLAIMS}"
+    notebook.cells.append(nbformat.v4.new_code_cell(claims))
     runner.execute(notebook)
     shown = "\n".join(texts(notebook))
     for name in blanks(read(path)):
@@ -118,73 +82,43 @@ def test_there_is_a_solution_for_every_blank_and_no_other(path):
     assert functions(solutions(path)).keys() == blanks(read(path)).keys()
 
 
-def test_lesson_07_compares_minise_pytorch_and_the_learner():
-    notebook = filled(SE, solutions(SE))
-    check = "assert check.complete and set(columns) == {'minise', 'PyTorch', 'yours'} and agree"
-    notebook.cells.append(nbformat.v4.new_code_cell(check))
-    runner.execute(notebook)
+# --- planted mistakes ---------------------------------------------------------------------------
 
 
-MISTAKES = [  # exercise, from, to, what the hint says
-    ("grad_s", ".sum(", ".mean(", "is a sum, not a mean"),
-    ("grad_s", ".sum(axis=(2, 3))", "", "Σ over H and W is missing"),
-    ("grad_s", "dy * x", "dy", "The factor x is missing"),
-    ("grad_W2", "dv.T @ h", "(dv.T @ h).T", "The weight's gradient is transposed"),
-    ("grad_W2", "dv.T @ h", "dv[-1:].T @ h[-1:]", "it has overwritten the others"),
-    ("grad_W2", "@ h", "@ h / len(h)", "the mean over the images"),
-    ("grad_b2", ".sum(axis=0)", "", "Σ over the images is missing"),
-    ("grad_h", "@ W2", "@ W2.T", "The weight is transposed"),
-    ("grad_a", "dh * (a > 0)", "dh", "The ReLU mask is missing"),
-    ("grad_a", "(a > 0)", "(dh > 0)", "The mask looks at the wrong array"),
-    ("grad_W1", "da.T @ z", "z.T @ da", "The weight's gradient is transposed"),
-    ("grad_b1", "da.sum(axis=0)", "da[-1]", "it has overwritten the others"),
-    ("grad_z", "@ W1", "@ W1.T", "The weight is transposed"),
-    ("gate_path", " / (H * W)", "", "1/(H·W) is lost"),
-    ("gate_path", "(H * W)", "x.size", "the size of all of x"),
-    ("gate_path", "dz[:, :, None, None]", "dz[:, :, None, None] * x", "The factor x does not"),
-    ("grad_x", " + gate", "", "The gate path is lost"),
-    ("grad_x", "dy * s[:, :, None, None] + gate", "gate", "If the second contribution overwrote"),
-    ("grad_x", "[:, :, None, None]", "", "write s[:, :, None, None]"),
+PLANTED = [
+    pytest.param(path, *mistake, id=f"{path.stem[:2]}-{mistake[0]}-{i}")
+    for path in runner.LESSONS
+    for i, mistake in enumerate(lesson_module(path).MISTAKES)
 ]
 
 
-@pytest.mark.parametrize(("name", "old", "new", "hint"), MISTAKES)
-def test_a_mistake_in_lesson_07_fails_with_its_own_hint(name, old, new, hint):
-    right = functions(solutions(SE))[name]
+@pytest.mark.parametrize(("path", "name", "old", "new", "hint"), PLANTED)
+def test_a_planted_mistake_fails_with_its_own_hint(path, name, old, new, hint):
+    right = functions(solutions(path))[name]
     assert right.count(old) >= 1
-    assert_hint(name, right.replace(old, new), hint)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "hint"),
-    [(" * s * (1 - s)", "", "σ′ is missing"), (" * (1 - s)", "", "Half of σ′ is missing")],
-)
-def test_a_mistake_in_the_worked_step_too(old, new, hint):
-    right = next(c.source for c in read(SE).cells if c.source.startswith("def grad_v"))
-    assert right.count(old) == 1
-    assert_hint("grad_v", functions(right)["grad_v"].replace(old, new), hint)
-
-
-def assert_hint(name, code, hint):
-    names: dict[str, object] = {}
-    exec(f"import numpy as np\n{code}", names)
-    verdict = se_backward.check(names[name])
+    verdict = judged(lesson_module(path).CHECK, name, right.replace(old, new))
     assert verdict.state == "wrong"
     assert hint in verdict.hint
 
 
-def test_the_notebook_shows_the_hints_of_a_learner_who_errs_everywhere():
-    answers = solutions(SE)
-    mistakes = {name: (old, new, hint) for name, old, new, hint in MISTAKES}  # the last of each
+@every_lesson
+def test_every_blank_has_three_planted_mistakes(path):
+    count = Counter(mistake[0] for mistake in lesson_module(path).MISTAKES)
+    assert all(count[name] >= 3 for name in blanks(read(path)))
+
+
+@every_lesson
+def test_the_notebook_shows_the_hints_of_a_learner_who_errs_everywhere(path):
+    answers = solutions(path)
+    last = {name: mistake for name, *mistake in lesson_module(path).MISTAKES}
     for name, right in functions(answers).items():
-        old, new, _ = mistakes[name]
+        old, new, _ = last[name]
         answers = answers.replace(right, right.replace(old, new))
-    notebook = filled(SE, answers)
+    notebook = filled(path, answers)
     runner.execute(notebook)
     shown = "\n".join(texts(notebook))
-    for name, (_, _, hint) in mistakes.items():
+    for name, (_, _, hint) in last.items():
         assert re.search(rf"^{name}: wrong\. .*\nHint: .*{re.escape(hint)}", shown, re.MULTILINE)
-    assert "1 of 11 right." in shown
 
 
 # --- fresh outputs ------------------------------------------------------------------------------
@@ -213,7 +147,7 @@ def test_the_fingerprint_sees_a_change(path, tmp_path):
     for source in sources:
         copy = tmp_path / source
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes((ROOT / source).read_bytes())
+        copy.write_bytes((runner.ROOT / source).read_bytes())
     assert runner.fingerprint(notebook, sources, tmp_path) == true
     for source in sources:
         before = (tmp_path / source).read_bytes()
@@ -304,26 +238,6 @@ def test_line_numbers_point_at_the_function(tmp_path):
     assert runner.lines_of("A", source) == (4, 7)
     with pytest.raises(StopIteration):
         runner.lines_of("A.g", source)
-
-
-def test_the_claims_of_lesson_07_about_the_gate_path():
-    notebook = read(SE)
-    claims = """
-random, even = by_size.values()
-assert random[0] / random[-1] > 15 and all(a > b for a, b in zip(random, random[1:]))
-assert max(even) / min(even) < 2
-assert losses[0] > 2 and np.mean(losses[-20:]) < 1.4
-assert np.mean(shares[:20]) < 0.02 and np.mean(shares[-20:]) > 0.04
-assert careless and error.max() > 1 and broken.fc1.weight.grad is None
-with minise.no_grad():
-    se(stem(minise.tensor(images)))
-planes = se.gate.numpy().reshape(len(images), 3, 8).mean(axis=2)
-assert all(planes[train.cues == cue].mean(axis=0).argmax() == cue for cue in range(3))
-gate = (total - direct)[0, 0]
-assert np.allclose(gate, gate[0, 0], rtol=1e-12)
-"""
-    notebook.cells.append(nbformat.v4.new_code_cell(claims))
-    runner.execute(notebook)
 
 
 def test_the_solutions_are_a_module_that_imports():
