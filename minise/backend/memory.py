@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy
 
+LINE = 64  # bytes of a cache line, and of the widest vectors
 LARGE = 1 << 18  # bytes; smaller arrays are left to the system, which keeps them anyway
 
 _shelves: OrderedDict[int, list[numpy.ndarray]] = OrderedDict()  # by size, last used at the end
@@ -43,8 +44,21 @@ class _Lease:
         leave(self.memory)
 
 
+def aligned(shape: tuple[int, ...], dtype: Any) -> numpy.ndarray:
+    """As numpy.empty, beginning with a cache line.
+
+    NumPy begins large arrays 16 bytes into one; every vector of 64 bytes then lies in two lines,
+    and a matrix product by such a matrix takes 10 to 30 % longer.
+    """
+    dtype = numpy.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    memory = numpy.empty(size + LINE, numpy.uint8)
+    start = -memory.ctypes.data % LINE
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
 def empty(shape: tuple[int, ...], dtype: Any) -> numpy.ndarray:
-    """As numpy.empty."""
+    """As numpy.empty; large arrays begin with a cache line."""
     global _lent, _idle
     dtype = numpy.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
@@ -59,7 +73,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> numpy.ndarray:
             _idle -= size
         else:
             _make_room(size)
-            memory = numpy.empty(size, numpy.uint8)
+            memory = aligned((size,), numpy.uint8)
         _lent += size
     return numpy.asarray(_Lease(memory, shape, dtype))
 

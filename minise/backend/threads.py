@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy
 
+from .memory import aligned
+
 _lock = threading.Lock()
 _queue: SimpleQueue[_Task] = SimpleQueue()
 _started = 0  # threads that wait at the queue
@@ -106,7 +108,7 @@ def scratch(name: str, shape: tuple[int, ...], dtype: Any) -> numpy.ndarray:
         size *= n
     buffers = _local.__dict__
     if name not in buffers or buffers[name].nbytes < size:
-        buffers[name] = numpy.empty(size, dtype=numpy.uint8)
+        buffers[name] = aligned((size,), numpy.uint8)
     return buffers[name][:size].view(dtype).reshape(shape)
 
 

@@ -1,35 +1,44 @@
 """Convolution without a matrix of all columns.
 
 The plain kernel writes out the columns of the whole batch, reads them back for the product, and
-spends its time waiting for memory: the columns are R·S times as large as the picture. Here each
-worker builds the columns of a few images in a buffer that stays in its cache and multiplies them
-straight into the output.
+spends its time waiting for memory. Here each worker takes a few images at a time, writes their
+windows into a buffer that stays in its cache (see strips.py), and multiplies them straight into the
+output. Three products:
+
+    y = windows(x) @ W          dx = windows(dy) @ W'          dW' = windows(dy)ᵀ @ x
+
+For dx, a pixel collects what its uses send back. With stride 1 that is a convolution of dy with the
+kernel turned by 180°. With stride 2, pixels with even and odd coordinates were seen by different
+taps: there are four such convolutions, with the taps shared out among them.
 """
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 
 from .. import memory, threads
-from .columns import Columns, Piece, Windows, pieces
 from .layout import SMALL, channels_first, channels_last
+from .pointwise import pointwise, pointwise_backward
+from .products import BLAS_SMALL, add_product, block_of, multiply
+from .strips import Piece, Plan, Strip, Strips
 
 Array = Any
 
-BLAS_SMALL = 1_000_000  # multiply-adds up to which OpenBLAS multiplies without copying
 NARROW = 16  # with at most so many output channels, two pixels share a row of the product
 
 
 def forward(op: Any, x: Array, weight: Array, bias: Array | None = None) -> Array:
     """See minise.ops.conv.Conv2d; y is channels-last in memory."""
-    if x.dtype.kind != "f" or x.dtype.itemsize < 4 or x.size == 0:
+    if x.dtype.kind != "f" or x.dtype.itemsize < 4 or x.size == 0 or op.dilation != (1, 1):
         op.fast_backward = None
         return op.forward(x, weight) if bias is None else op.forward(x, weight, bias)
     op.x, op.weight = x, weight
-    y = convolve(channels_last(x), kernels(weight, op.groups), windows_of(op))
+    if is_pointwise(op):
+        y = pointwise(channels_last(x), weight[:, :, 0, 0], op.stride)
+    else:
+        y = convolve(op, channels_last(x), weight)
     if bias is not None:
         y += bias
     return channels_first(y)
@@ -37,93 +46,219 @@ def forward(op: Any, x: Array, weight: Array, bias: Array | None = None) -> Arra
 
 def backward(op: Any, grad: Array) -> tuple[Array | None, ...]:
     x, dy = channels_last(op.x), channels_last(grad)
-    spare = [d * (k - 1) for d, k in zip(op.dilation, op.weight.shape[2:])]
-    fits = all(n >= max(pads) for n, pads in zip(spare, op.padding))
-    if op.stride == (1, 1) and fits and op.needs[0]:
-        dx, dweight = backward_from_dy(op, x, dy, spare)
+    if is_pointwise(op):
+        dx, dweight = pointwise_backward(x, op.weight[:, :, 0, 0], dy, op.stride, op.needs)
+        dweight = None if dweight is None else dweight[:, :, None, None]
     else:
-        dx, dweight = backward_from_x(op, x, dy)
+        dx, dweight = collect(op, x, dy)
     dx = None if dx is None else channels_first(dx)
     if len(op.needs) == 2:
         return dx, dweight
     return dx, dweight, dy.sum(axis=(0, 1, 2), dtype=numpy.float64).astype(dy.dtype)
 
 
-def windows_of(op: Any) -> Windows:
-    H, W = op.x.shape[2:]
-    (R, S), (dh, dw), ((top, bottom), (left, right)) = op.weight.shape[2:], op.dilation, op.padding
-    P = (H + top + bottom - dh * (R - 1) - 1) // op.stride[0] + 1
-    Q = (W + left + right - dw * (S - 1) - 1) // op.stride[1] + 1
-    return Windows((R, S), op.stride, op.padding, op.dilation, (P, Q))
+def is_pointwise(op: Any) -> bool:
+    """Whether a window is a single pixel: then the pixels are the rows of a matrix already."""
+    return (
+        op.weight.shape[2:] == (1, 1) and op.groups == 1 and op.padding == ((0, 0), (0, 0))
+    )
 
 
-def kernels(weight: Array, groups: int) -> Array:
-    """(O, C/G, R, S) -> (G, R, S, C/G, O/G): for each group a matrix that columns multiply."""
-    O, size, R, S = weight.shape
-    split = weight.reshape(groups, O // groups, size, R, S)
-    return numpy.ascontiguousarray(split.transpose(0, 3, 4, 2, 1))
-
-
-def convolve(x: Array, kernel: Array, windows: Windows) -> Array:
-    """x (N, H, W, C) with kernels (G, R, S, C/G, O/G) -> (N, P, Q, O)."""
-    N, (P, Q) = x.shape[0], windows.outputs
-    G, R, S, size, per_group = kernel.shape
-    O = G * per_group
-    if can_pair(windows, G, O):
-        return convolve(x, paired(kernel), in_pairs(windows)).reshape(N, P, Q, O)
-    matrices = kernel.reshape(G, R * S * size, per_group)
-    y = memory.empty((N, P, Q, O), x.dtype)
-    rows = y.reshape(N * P * Q, O)
-    work = pieces(N, P, Q * R * S * size * x.itemsize)
-
-    def compute(first: int, last: int) -> None:
-        columns = Columns(x, windows, work[first:last], G)
-        for piece in work[first:last]:
-            output = rows[piece.pixels(P, Q)]
-            for g in range(G):
-                part = output if G == 1 else output[:, g * per_group : (g + 1) * per_group]
-                multiply(columns(piece, g), matrices[g], part)
-
-    threads.share(compute, len(work), parallel=y.size * R * S > SMALL, blas=True)
+def convolve(op: Any, x: Array, weight: Array) -> Array:
+    """x (N, H, W, C) -> y (N, P, Q, O)."""
+    strip, pixels = strips_of(op)
+    kernel = kernels(weight, op.groups)  # (G, R, S, C/G, O/G)
+    if pixels == 2:
+        kernel = paired(kernel)
+    G, R, _, _, per_group = kernel.shape
+    y = memory.empty((len(x), strip.rows, strip.count * pixels, len(weight)), x.dtype)
+    output = y.reshape(len(x), strip.rows, strip.count, G * per_group)
+    multiply_all(x, strip, [Product(0, R, kernel.reshape(G, -1, per_group), output, None)])
     return y
 
 
-def multiply(rows: Array, matrix: Array, output: Array) -> None:
-    """output (M, O) = rows (M, K) @ matrix (K, O), in blocks of rows."""
-    (M, K), O = rows.shape, matrix.shape[1]
-    block = block_of(M, K * O)
-    numpy.matmul(rows.reshape(-1, block, K), matrix, out=output.reshape(-1, block, O))
+def collect(op: Any, x: Array, dy: Array) -> tuple[Array | None, Array | None]:
+    """dx (N, H, W, C) and dW (O, C/G, R, S), from the same windows of dy (N, P, Q, O)."""
+    if not any(op.needs[:2]):
+        return None, None
+    G, (O, size, R, S) = op.groups, op.weight.shape
+    weight = op.weight.reshape(G, O // G, size, R, S)
+    dx = memory.empty(x.shape, x.dtype) if op.needs[0] else None
+    strip, sources = sources_of(op)
+    products = []
+    for source in sources:
+        matrix = memory.aligned((G, source.R, strip.taps, O // G, source.together, size), x.dtype)
+        matrix.fill(0)
+        for i, j, k, r, s in source.taps:
+            matrix[:, i, j, :, k] = weight[:, :, :, r, s]
+        matrices = matrix.reshape(G, source.R * strip.taps * (O // G), source.together * size)
+        output = None if dx is None else source.of(dx)
+        partner = source.of(x) if op.needs[1] else None
+        products.append(Product(source.start, source.R, matrices, output, partner))
+    found = multiply_all(dy, strip, products)
+    if not op.needs[1]:
+        return dx, None
+    dweight = numpy.zeros_like(weight)
+    for source, totals in zip(sources, zip(*found)):
+        total = sum(totals).reshape(G, source.R, strip.taps, O // G, source.together, size)
+        for i, j, k, r, s in source.taps:
+            dweight[:, :, :, r, s] += total[:, i, j, :, k]
+    return dx, dweight.reshape(op.weight.shape)
 
 
-def add_product(left: Array, right: Array, total: Array) -> None:
-    """total (K, O) += left (M, K)ᵀ @ right (M, O), in blocks of rows with a sum each."""
-    (M, K), O = left.shape, right.shape[1]
-    block = block_of(M, K * O)
-    left, right = left.reshape(-1, block, K), right.reshape(-1, block, O)
-    sums = threads.scratch("sums", (len(left) + 1, K, O), total.dtype)
+# --- the products -------------------------------------------------------------------------------
+
+
+class Product(NamedTuple):
+    """R rows of each strip, the first from row `start` on, are the rows of a matrix `windows`.
+
+    output     None, or where windows @ matrices goes; matrices (G, K, O), output (N, P, Q, G·O)
+    partner    None, or what windowsᵀ is to be multiplied by; of output's shape
+    """
+
+    start: int
+    R: int
+    matrices: Array
+    output: Array | None
+    partner: Array | None
+
+
+def multiply_all(x: Array, strip: Strip, products: list[Product]) -> list[list[Array]]:
+    """Fills all outputs from the strips of x (N, H, W, C).
+
+    Returns, for each worker, the sum of windowsᵀ @ partner for each product: (G, K, O).
+    """
+    G, size = len(products[0].matrices), x.shape[3] // len(products[0].matrices)
+    plan = plan_of(x, strip, size, max(product.matrices[0].size for product in products))
+
+    def run(first: int, last: int) -> list[Array]:
+        pieces = plan.pieces(first, last)
+        strips = Strips(x, strip, pieces, size)
+        totals = [numpy.zeros_like(product.matrices) for product in products]
+        for piece in pieces:
+            for g in range(G):
+                strips.fill(piece, g)
+                for product, total in zip(products, totals):
+                    multiply_piece(strips, piece, g, product, total[g])
+        return totals
+
+    work = x.size * sum(product.R * strip.taps for product in products)
+    return threads.share(run, plan.count, parallel=work > SMALL, blas=True)
+
+
+def multiply_piece(strips: Strips, piece: Piece, g: int, product: Product, total: Array) -> None:
+    start, R, matrices, *arrays = product
+    K, O = total.shape
+    output, partner = (
+        None if array is None else array[piece.here][..., g * O : (g + 1) * O] for array in arrays
+    )
+    if K == 0:  # a stride larger than the kernel: no window saw these pixels
+        if output is not None:
+            output[...] = 0
+        return
+    _, P, Q, _ = output.shape if output is not None else partner.shape  # type: ignore[union-attr]
+    windows = strips.windows(start, R, P)[: piece.images, :Q]  # (n, Q, P, K)
+    if not is_narrow(K * O):
+        rows = columns(windows).reshape(-1, K)
+        if output is not None:
+            multiply_rows(rows, matrices[g], output)
+        if partner is not None:
+            add_product(rows, partner.reshape(-1, O), total)
+        return
+    if output is not None:
+        multiply_windows(windows, matrices[g], output)
+    if partner is not None:
+        add_slots(strips, start, R, partner, total.reshape(R, -1, O))
+
+
+def plan_of(x: Array, strip: Strip, size: int, per_window: int) -> Plan:
+    """Pieces for windows that take `per_window` multiply-adds each."""
+    row = max(strip.count * strip.taps * size * x.itemsize, 1)
+    per_window = max(per_window, 1)
+    if is_narrow(per_window):
+        most = BLAS_SMALL // per_window
+        return Plan(len(x), strip.rows, row * strip.down, most)
+    return Plan(len(x), strip.rows, row * (strip.reach + strip.down), len(x))
+
+
+def is_narrow(per_window: int) -> bool:
+    """Whether windows can be multiplied where they are: 16 of them make a small product.
+
+    Large matrices are better multiplied by many rows at once, which have to be written out.
+    """
+    return 16 * per_window <= BLAS_SMALL
+
+
+def multiply_windows(windows: Array, matrix: Array, output: Array) -> None:
+    """output (n, P, Q, O) = windows (n, Q, P, K) @ matrix (K, O), where they are."""
+    (n, Q, P, K), O = windows.shape, matrix.shape[1]
+    if n >= 6:  # the rows of a product are images
+        numpy.matmul(windows.transpose(1, 2, 0, 3), matrix, out=output.transpose(2, 1, 0, 3))
+    else:  # or neighbours
+        block = block_of(Q, K * O)
+        windows = windows.transpose(0, 2, 1, 3).reshape(n, P, Q // block, block, K)
+        numpy.matmul(windows, matrix, out=output.reshape(n, P, Q // block, block, O))
+
+
+def multiply_rows(rows: Array, matrix: Array, output: Array) -> None:
+    """output (n, P, Q, O) = rows (n·P·Q, K) @ matrix (K, O)."""
+    if output.flags.c_contiguous:
+        multiply(rows, matrix, output.reshape(len(rows), -1))
+    else:
+        product = threads.scratch("product", output.shape, output.dtype)
+        multiply(rows, matrix, product.reshape(len(rows), -1))
+        output[...] = product
+
+
+def columns(windows: Array) -> Array:
+    """windows (n, Q, P, K) written out one after the other: (n, P, Q, K)."""
+    n, Q, P, K = windows.shape
+    written = threads.scratch("columns", (n, P, Q, K), windows.dtype)
+    numpy.copyto(written, windows.transpose(0, 2, 1, 3))
+    return written
+
+
+def add_slots(strips: Strips, start: int, R: int, partner: Array, total: Array) -> None:
+    """total (R, taps·C, O) += Σ windowᵀ @ its partner; partner (n, P, Q, O).
+
+    All strips are taken as one long one: each of its rows, times the partner of the window that has
+    this row at tap r. Where a strip has no window any more the partner is zero.
+    """
+    n, P, Q, O = partner.shape
+    slots = strips.slots(start, R, n)  # (slots, R, taps·C)
+    count = strips.strip.count
+    upright = threads.scratch("upright", (n, count, len(slots) // (n * count), O), partner.dtype)
+    upright[:, :Q, :P] = partner.transpose(0, 2, 1, 3)
+    upright[:, :, P:] = 0
+    upright[:, Q:] = 0
+    block = block_of(len(slots), slots.shape[2] * O)
+    left = slots.reshape(-1, block, *slots.shape[1:]).transpose(0, 2, 3, 1)
+    sums = threads.scratch("sums", (len(left) + 1, *total.shape), total.dtype)
     sums[0] = total
-    numpy.matmul(left.transpose(0, 2, 1), right, out=sums[1:])
+    numpy.matmul(left, upright.reshape(-1, 1, block, O), out=sums[1:])
     numpy.add.reduce(sums, axis=0, out=total)
 
 
-@cache
-def block_of(M: int, per_row: int) -> int:
-    """How many of M rows go into one product, at `per_row` multiply-adds a row: a divisor of M.
-
-    A BLAS copies its operands into an order of its own first, which does not pay where few columns
-    use what was copied. OpenBLAS has kernels without that copy for products of up to a million
-    multiply-adds: on this kind of matrix they run at 200 GFLOP/s a core instead of 110 to 150.
-    They want a fair number of rows; where only few would fit, the cache decides.
-    """
-    most = BLAS_SMALL // per_row if per_row <= BLAS_SMALL // 48 else 512
-    return next((block for block in range(min(most, M), 15, -1) if M % block == 0), M)
+# --- which windows, and which weights -----------------------------------------------------------
 
 
-def can_pair(windows: Windows, groups: int, channels: int) -> bool:
-    """Whether two pixels may share a row of the product; for `channels` output channels."""
-    (_, S), (_, Q) = windows.kernel, windows.outputs
-    steps = windows.stride[1], windows.dilation[1]
-    return groups == 1 and channels <= NARROW and S > 1 and Q % 2 == 0 and steps == (1, 1)
+def strips_of(op: Any) -> tuple[Strip, int]:
+    """The strips of x, and how many pixels of y share one."""
+    H, W = op.x.shape[2:]
+    O, _, R, S = op.weight.shape
+    (down, step), ((top, bottom), (left, right)) = op.stride, op.padding
+    P, Q = (H + top + bottom - R) // down + 1, (W + left + right - S) // step + 1
+    pixels = 2 if can_pair(op, O, Q) else 1
+    return Strip(Q // pixels, S + pixels - 1, pixels * step, left, top, down, R, P), pixels
+
+
+def kernels(weight: Array, groups: int) -> Array:
+    """(O, C/G, R, S) -> (G, R, S, C/G, O/G): for each group a matrix that windows multiply."""
+    O, size, R, S = weight.shape
+    split = weight.reshape(groups, O // groups, size, R, S)
+    matrices = memory.aligned((groups, R, S, size, O // groups), weight.dtype)
+    matrices[...] = split.transpose(0, 3, 4, 2, 1)
+    return matrices
 
 
 def paired(kernel: Array) -> Array:
@@ -131,118 +266,81 @@ def paired(kernel: Array) -> Array:
 
     The second half is the kernel moved one tap to the right, the rest is zero. A product with 16
     columns leaves half of a processor's vector registers idle; with 32 it does a third more
-    multiplications in less time, from a third fewer columns. (A NaN or infinity that only one pixel
-    of the pair sees reaches the other too, as 0 · inf.)
+    multiplications in less time. (A NaN or infinity that only one pixel of the pair sees reaches
+    the other too, as 0 · inf.)
     """
     _, R, S, C, O = kernel.shape
-    pair = numpy.zeros((1, R, S + 1, C, 2, O), dtype=kernel.dtype)
+    pair = memory.aligned((1, R, S + 1, C, 2, O), kernel.dtype)
+    pair.fill(0)
     pair[:, :, :S, :, 0] = kernel
     pair[:, :, 1:, :, 1] = kernel
     return pair.reshape(1, R, S + 1, C, 2 * O)
 
 
-def in_pairs(windows: Windows) -> Windows:
-    (R, S), (P, Q) = windows.kernel, windows.outputs
-    return windows._replace(kernel=(R, S + 1), stride=(windows.stride[0], 2), outputs=(P, Q // 2))
-
-
-def backward_from_dy(op: Any, x: Array, dy: Array, spare: list[int]) -> tuple[Array, Array]:
-    """Stride 1: dx is a convolution too, of dy with the kernels turned by 180°, and its columns
-
-        dx = columns(dy) @ W_turned,     dW_turned = xᵀ @ columns(dy)
-
-    serve both products: each is built once and used twice while it is in the cache.
+class Source(NamedTuple):
+    """Pixels (down · i + a, step · j + b + k) of x, 0 <= k < together, and the windows of dy that
+    saw them.
     """
-    (N, H, W, C), (O, size, R, S), G = x.shape, op.weight.shape, op.groups
-    (top, bottom), (left, right) = op.padding
-    pads = (spare[0] - top, spare[0] - bottom), (spare[1] - left, spare[1] - right)
-    windows = Windows((R, S), (1, 1), pads, op.dilation, (H, W))
-    turned = op.weight[:, :, ::-1, ::-1].reshape(G, O // G, size, R, S)
-    kernel = numpy.ascontiguousarray(turned.transpose(0, 3, 4, 1, 2))  # (G, R, S, O/G, C/G)
-    pixels = 1  # that share a row
-    if can_pair(windows, G, C):
-        kernel, windows, pixels = paired(kernel), in_pairs(windows), 2
-    matrices = kernel.reshape(G, -1, kernel.shape[-1])  # (G, R·S·O/G, C/G)
-    height, width = windows.outputs
-    dx = memory.empty((N, H, W, C), x.dtype)
-    x_rows, dx_rows = (a.reshape(N * height * width, pixels * C) for a in (x, dx))
-    work = pieces(N, height, width * matrices.shape[1] * x.itemsize)
 
-    def compute(first: int, last: int) -> Array:
-        columns = Columns(dy, windows, work[first:last], G)
-        total = numpy.zeros((G, pixels * size, matrices.shape[1]), dtype=x.dtype)
-        for piece in work[first:last]:
-            here = piece.pixels(height, width)
-            for g in range(G):
-                channels = slice(g * size, (g + 1) * size) if G > 1 else slice(None)
-                rows = columns(piece, g)
-                multiply(rows, matrices[g], dx_rows[here, channels])
-                if op.needs[1]:
-                    add_product(x_rows[here, channels], rows, total[g])
-        return total
+    start: int  # row of a strip of dy
+    R: int  # rows of it
+    taps: list[tuple[int, int, int, int, int]]  # row i, pixel j of the strip saw k at tap (r, s)
+    a: slice
+    b: slice
+    together: int
 
-    totals = threads.share(compute, len(work), parallel=dx.size * R * S > SMALL, blas=True)
-    dkernel = sum(totals).reshape(G, pixels, size, *kernel.shape[1:4])  # (G, ·, C/G, R, S, O/G)
-    dturned = sum(dkernel[:, k, :, :, k : k + S] for k in range(pixels))
-    dweight = dturned[:, :, ::-1, ::-1].transpose(0, 4, 1, 2, 3)  # (G, O/G, C/G, R, S)
-    return dx, dweight.reshape(op.weight.shape)
+    def of(self, x: Array) -> Array:
+        """These pixels of x (N, H, W, C): (N, ·, ·, together·C)."""
+        pixels = x[:, self.a, self.b]
+        return pixels.reshape(*pixels.shape[:2], -1, self.together * x.shape[3])
 
 
-def backward_from_x(op: Any, x: Array, dy: Array) -> tuple[Array | None, Array]:
-    """Any stride: dW = columns(x)ᵀ @ dy, and dy @ Wᵀ is added up where its columns came from."""
-    (N, H, W, C), (O, size, R, S), G = x.shape, op.weight.shape, op.groups
-    windows = windows_of(op)
-    (P, Q), ((top, bottom), (left, right)) = windows.outputs, op.padding
-    matrices = kernels(op.weight, G).reshape(G, R * S * size, O // G)
-    transposed = numpy.ascontiguousarray(matrices.transpose(0, 2, 1))
-    dy_rows = dy.reshape(N * P * Q, O)
-    dx = memory.empty((N, H, W, C), x.dtype) if op.needs[0] else None
-    work = pieces(N, P, (Q * R * S * size + W * C) * x.itemsize)
-    if dx is not None:  # neighbouring rows of an image add to the same pixels: whole images
-        work = whole_images(work, N, P)
+def sources_of(op: Any) -> tuple[Strip, list[Source]]:
+    """The strips of dy in which the pixels of x find the windows that saw them.
 
-    def compute(first: int, last: int) -> Array:
-        columns = Columns(x, windows, work[first:last], G)
-        total = numpy.zeros_like(matrices)
-        for piece in work[first:last]:
-            images = piece.images
-            if dx is not None:
-                padded = threads.scratch(
-                    "dpadded", (images, H + top + bottom, W + left + right, C), x.dtype
-                )
-                padded.fill(0)
-            for g in range(G):
-                grads = dy_rows[piece.pixels(P, Q), g * O // G : (g + 1) * O // G]
-                if op.needs[1]:
-                    add_product(columns(piece, g), grads, total[g])
-                if dx is not None:
-                    dcolumns = threads.scratch("dcolumns", (len(grads), R * S * size), x.dtype)
-                    multiply(grads, transposed[g], dcolumns)
-                    add_windows(
-                        dcolumns.reshape(images, P, Q, R, S, size),
-                        padded[..., g * size : (g + 1) * size],
-                        windows,
-                    )
-            if dx is not None:
-                inside = padded[:, top : top + H, left : left + W]
-                dx[piece.image : piece.image + images] = inside
-        return total
+    The window (p, q) saw pixel (h, w) at its tap (r, s) if h = p·down + r - top and
+    w = q·step + s - left. So at which taps a pixel was seen depends on h mod down and w mod step:
 
-    totals = threads.share(compute, len(work), parallel=dy.size * R * S > SMALL, blas=True)
-    dkernel = sum(totals).reshape(G, R, S, size, O // G)
-    return dx, dkernel.transpose(0, 4, 3, 1, 2).reshape(op.weight.shape)
+        h = down · i + a:    r = (a + top) mod down + down · k,    p = i + ⌊(a + top) / down⌋ - k
+
+    and likewise for columns. Neighbours of a row share one row of a product, with zeros where one
+    of them was not seen, if rows have an even number of them.
+    """
+    (N, C, H, W), (O, _, R, S) = op.x.shape, op.weight.shape
+    (down, step), ((top, _), (left, _)) = op.stride, op.padding
+    period = 2 if can_pair(op, C, W) else step
+    together = period if W % period == 0 and op.groups == 1 else 1
+
+    lowest = -((S - 1 - left) // step)  # of q - step · w over all taps and pixels of a period
+    taps = (period - 1 + left) // step - lowest + 1
+    rows = [range((a + top) % down, R, down)[::-1] for a in range(down)]  # r, as p grows
+    first = [(a + top) // down - len(rows[a]) + 1 for a in range(down)]  # p - i
+    above = max(-min(first), 0)
+    reach = max(above + first[a] + len(rows[a]) for a in range(down))
+    sources = []
+    for a in range(min(down, H)):
+        for b in range(0, min(period, W), together):
+            seen = [
+                (i, j, k, r, b + k + left - step * (lowest + j))
+                for k in range(together)
+                for j in range(taps)
+                for i, r in enumerate(rows[a])
+                if 0 <= b + k + left - step * (lowest + j) < S
+            ]
+            every = slice(b, None, period if together == 1 else 1)
+            sources.append(
+                Source(above + first[a], len(rows[a]), seen, slice(a, None, down), every, together)
+            )
+    strip = Strip(-(-W // period), taps, period // step, -lowest, above, 1, reach, -(-H // down))
+    return strip, sources
 
 
-def whole_images(work: list[Piece], N: int, P: int) -> list[Piece]:
-    """The same pieces, none smaller than an image."""
-    return work if work[0].rows == P else [Piece(i, 1, 0, P) for i in range(N)]
-
-
-def add_windows(dcolumns: Array, padded: Array, windows: Windows) -> None:
-    """Each pixel of padded (N, H, W, C) collects from every window (N, P, Q, R, S, C) it was in."""
-    (step_h, step_w), (dh, dw), (P, Q) = windows.stride, windows.dilation, windows.outputs
-    for r in range(windows.kernel[0]):
-        for s in range(windows.kernel[1]):
-            h = slice(r * dh, r * dh + (P - 1) * step_h + 1, step_h)
-            w = slice(s * dw, s * dw + (Q - 1) * step_w + 1, step_w)
-            padded[:, h, w] += dcolumns[:, :, :, r, s]
+def can_pair(op: Any, channels: int, width: int) -> bool:
+    """Whether two neighbours in rows of `width` share a row of the product."""
+    return (
+        op.groups == 1
+        and channels <= NARROW
+        and op.weight.shape[3] > 1
+        and op.stride[1] == 1
+        and width % 2 == 0
+    )

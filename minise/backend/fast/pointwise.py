@@ -1,0 +1,66 @@
+"""1x1 convolutions: the pixels are the rows of a matrix already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+
+from .. import memory, threads
+from .layout import CACHE, SMALL
+from .products import add_product, multiply
+
+Array = Any
+
+
+def pointwise(x: Array, weight: Array, stride: tuple[int, int]) -> Array:
+    """x (N, H, W, C), weight (O, C) -> y (N, P, Q, O): y = x @ Wᵀ at every `stride`-th pixel."""
+    seen = x[:, :: stride[0], :: stride[1]]
+    N, P, Q, C = seen.shape
+    matrix = memory.aligned(weight.T.shape, x.dtype)
+    matrix[...] = weight.T
+    y = memory.empty((N, P, Q, len(weight)), x.dtype)
+
+    def compute(first: int, last: int) -> None:
+        for part in images_of(seen, first, last):
+            multiply(seen[part].reshape(-1, C), matrix, y[part].reshape(-1, len(weight)))
+
+    threads.share(compute, N, parallel=y.size > SMALL, blas=True)
+    return y
+
+
+def pointwise_backward(
+    x: Array, weight: Array, dy: Array, stride: tuple[int, int], needs: Any
+) -> tuple[Array | None, Array | None]:
+    """dx = dy @ W where x was seen, and 0 elsewhere; dW = dyᵀ @ x."""
+    seen = x[:, :: stride[0], :: stride[1]]
+    (N, P, Q, C), O = seen.shape, len(weight)
+    dx = memory.empty(x.shape, x.dtype) if needs[0] else None
+    matrix = memory.aligned(weight.shape, x.dtype)
+    matrix[...] = weight
+
+    def compute(first: int, last: int) -> Array:
+        total = numpy.zeros((C, O), dtype=x.dtype)
+        for part in images_of(seen, first, last):
+            grads = dy[part].reshape(-1, O)
+            if needs[1]:
+                add_product(seen[part].reshape(-1, C), grads, total)
+            if dx is None:
+                continue
+            if stride == (1, 1):
+                multiply(grads, matrix, dx[part].reshape(-1, C))
+            else:
+                product = threads.scratch("product", seen[part].shape, x.dtype)
+                multiply(grads, matrix, product.reshape(-1, C))
+                dx[part] = 0
+                dx[part, :: stride[0], :: stride[1]] = product
+        return total
+
+    totals = threads.share(compute, N, parallel=dy.size > SMALL, blas=True)
+    return dx, sum(totals).T if needs[1] else None
+
+
+def images_of(x: Array, first: int, last: int) -> list[slice]:
+    """Images `first` to `last` in slices of about CACHE bytes."""
+    step = max(CACHE // (x[0].size * x.itemsize), 1)
+    return [slice(i, min(i + step, last)) for i in range(first, last, step)]
