@@ -71,8 +71,8 @@ def convolve(op: Any, x: Array, weight: Array) -> Array:
     if pixels == 2:
         kernel = paired(kernel)
     G, R, _, _, per_group = kernel.shape
-    y = memory.empty((len(x), strip.rows, strip.count * pixels, len(weight)), x.dtype)
-    output = y.reshape(len(x), strip.rows, strip.count, G * per_group)
+    y = memory.empty((len(x), strip.rows, strip.number * pixels, len(weight)), x.dtype)
+    output = y.reshape(len(x), strip.rows, strip.number, G * per_group)
     multiply_all(x, strip, [Product(0, R, kernel.reshape(G, -1, per_group), output, None)])
     return y
 
@@ -173,7 +173,7 @@ def multiply_piece(strips: Strips, piece: Piece, g: int, product: Product, total
 
 def plan_of(x: Array, strip: Strip, size: int, per_window: int) -> Plan:
     """Pieces for windows that take `per_window` multiply-adds each."""
-    row = max(strip.count * strip.taps * size * x.itemsize, 1)
+    row = max(strip.number * strip.taps * size * x.itemsize, 1)
     per_window = max(per_window, 1)
     if is_narrow(per_window):
         most = BLAS_SMALL // per_window
@@ -226,7 +226,7 @@ def add_slots(strips: Strips, start: int, R: int, partner: Array, total: Array) 
     """
     n, P, Q, O = partner.shape
     slots = strips.slots(start, R, n)  # (slots, R, taps·C)
-    count = strips.strip.count
+    count = strips.strip.number
     upright = threads.scratch("upright", (n, count, len(slots) // (n * count), O), partner.dtype)
     upright[:, :Q, :P] = partner.transpose(0, 2, 1, 3)
     upright[:, :, P:] = 0

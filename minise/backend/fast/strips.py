@@ -26,7 +26,7 @@ Array = Any
 class Strip(NamedTuple):
     """How strips lie on a picture, and windows in them."""
 
-    count: int  # strips: columns of the output, or groups of `pixels` of them
+    number: int  # of strips: columns of the output, or groups of `pixels` of them
     taps: int  # pixels that a strip sees of a row
     step: int  # pixels from one strip to the next
     left: int  # zeros before the first pixel
@@ -130,7 +130,7 @@ class Strips:
             inside[:, q, :, taps] = self.x[images, rows, columns, channels]
 
     def windows(self, start: int, R: int, rows: int) -> Array:
-        """(images, count, rows, R·taps·C): R rows of each strip, the first from row `start` on."""
+        """(images, number, rows, R·taps·C): R rows of each strip, the first from row `start` on."""
         image, strip, row, _, item = self.buffer.strides
         shape = (*self.buffer.shape[:2], rows, R * row // item)
         strides = (image, strip, self.strip.down * row, item)
@@ -143,6 +143,6 @@ class Strips:
         multiplied by zero.
         """
         row, item = self.buffer.strides[2], self.buffer.itemsize
-        slots = images * self.strip.count * (self.height // self.strip.down)
+        slots = images * self.strip.number * (self.height // self.strip.down)
         shape, strides = (slots, R, row // item), (self.strip.down * row, row, item)
         return as_strided(self.buffer[:, :, start:], shape, strides)
