@@ -263,7 +263,7 @@ def test_functions_and_numbers_go_in_as_they_are():
     assert check(named(lambda f, x, tensor, names: f(x))).state == "right"
     assert check(named(lambda f, x, tensor, names: f is numpy.sin or 1)).state == "wrong"
     assert (
-        "product(f, x, tensor, names) with f the function sin, x a value of type float, "
+        "product(f, x, tensor, names) with f the function sin, x 0.5, "
         "tensor a minise Tensor of shape (2,), names a list of 1."
     ) in check(named(lambda f, x, tensor, names: 1 / 0)).details
 

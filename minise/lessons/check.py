@@ -173,7 +173,7 @@ def examine(exercise: Exercise, point: Point, given: Mapping[str, Any], outcome:
     """Complains of the first thing that is wrong, in the order in which a learner would look."""
     if isinstance(outcome, Exception):
         call = f"{exercise.name}({', '.join(given)})"
-        values = ", ".join(f"{name} {shape_or_kind(point[name])}" for name in given)
+        values = ", ".join(f"{name} {brief(point[name])}" for name in given)
         return Comparison(f"{describe(outcome)} It was called as {call} with {values}.")
     for name, value in given.items():
         if not unchanged(value, point[name]):
@@ -192,7 +192,9 @@ def describe(error: Exception) -> str:
     return f"It stopped with {type(error).__name__}: {error}{line}.{endless}"
 
 
-def shape_or_kind(value: Any) -> str:
+def brief(value: Any) -> str:
+    if value is None or isinstance(value, (Real, str)):
+        return repr(value)
     return str(value.shape) if isinstance(value, numpy.ndarray) else kind(value)
 
 

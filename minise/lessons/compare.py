@@ -1,7 +1,7 @@
 """Is it what was expected? If not: what is wrong, where, and how far off.
 
-Expected may be a NumPy array, a number, a minise Tensor, a string, True, False, or a list or tuple
-of these. Floating-point numbers may differ by rounding, everything else has to be equal.
+Expected may be a NumPy array, a number, a minise Tensor, a string or something else to compare by
+==, or a list or tuple of these. Floating-point numbers may differ by rounding, others may not.
 """
 
 from __future__ import annotations
