@@ -39,10 +39,15 @@ def point(c_shape: tuple[int, ...], y_shape: tuple[int, ...], seed: int) -> Poin
     copies = upstream["dy"].reshape(-1, *y_shape[len(y_shape) - len(c_shape) :])
     return {
         **{name: tensor.numpy() for name, tensor in at.items()},
-        **{f"d{name}": tensor.grad.numpy() for name, tensor in at.items()},
+        **{f"d{name}": gradient(tensor) for name, tensor in at.items()},
         **upstream,
         "dg": numpy.array(sum(copies)),
     }
+
+
+def gradient(tensor):
+    """Its .grad, which it must have by now, as an array."""
+    return tensor.grad.numpy()
 
 
 def added(dy: Array, c: Array) -> tuple[int, ...]:

@@ -48,7 +48,7 @@ def point(
         "p": p,
         "q": q,
         "y": y.numpy()[0, :, p, q].copy(),
-        "columns": columns_of(x.numpy(), *w_shape[2:], stride),
+        "columns": columns_of(x.numpy(), w_shape[2], w_shape[3], stride),
         "rows": numpy.array(y.numpy().reshape(O, -1).T),
         "drows": drows,
         "dw": w.grad.numpy(),  # type: ignore[union-attr]
