@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import execute_lessons as runner
 import numpy
 import pytest
 
@@ -191,6 +192,7 @@ def test_without_a_gpu_nothing_is_recorded():
     run = subprocess.run(
         [sys.executable, "-m", "minise.lessons.gpu_record"],
         env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONWARNINGS": "ignore"},
+        cwd=runner.ROOT,
         capture_output=True,
         text=True,
         check=False,

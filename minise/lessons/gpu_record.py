@@ -14,13 +14,12 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy
 
-from .. import backend, creation, files, models
+from .. import __version__, backend, creation, files, models
 from .. import functional as F
 from .gpu import timed
 
@@ -79,7 +78,7 @@ def device_name(home: backend.Backend) -> str:
 def versions(home: backend.Backend) -> dict[str, str]:
     return {
         "python": platform.python_version(),
-        "minise": metadata.version("minise"),
+        "minise": __version__,
         "numpy": numpy.__version__,
         home.xp.__name__: home.xp.__version__,
     }
