@@ -57,7 +57,7 @@ assert not obeys_the_identity(lambda x: A @ x, lambda dM: right(dM) / len(A), sh
 ones = np.ones((3, 4))
 assert holds_for_ones(
     lambda x: x.sum(axis=1), lambda ds: sum_backward(ds, ones) * ones, (3, 4))
-assert not obeys_the_identity(lambda x: x**2, lambda dy: dy, (3, 4))
+assert is_linear(conv) and is_linear(lambda x: x * gates) and not is_linear(se)
 """
 
 
