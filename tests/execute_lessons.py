@@ -50,7 +50,11 @@ def execute(notebook: nbformat.NotebookNode) -> list[str]:
         coalesce_streams=True,  # or the same text comes in one piece or two, as time would have it
         resources={"metadata": {"path": str(ROOT / "lessons")}},
     )
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "OPENBLAS_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",  # the same outputs on a machine with a GPU
+    }
     try:
         client.execute(env=environment)
     finally:
