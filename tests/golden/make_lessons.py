@@ -1,8 +1,11 @@
-"""Makes minise/lessons/se_backward.safetensors: an SE block and its gradients in PyTorch, float64.
+"""Makes the numbers of two lessons: an SE block in PyTorch, float64.
+
+    minise/lessons/se_forward.safetensors     lesson 06: its values
+    minise/lessons/se_backward.safetensors    lesson 07: its gradients
 
     python tests/golden/make_lessons.py       (needs torch; made with 2.13, on a CPU)
 
-The file lies with the lesson that shows it, since that has to run where there are no tests.
+The files lie with the lessons that show them, since these have to run where there are no tests.
 """
 
 from pathlib import Path
@@ -10,7 +13,6 @@ from pathlib import Path
 import numpy
 
 LESSONS = Path(__file__).resolve().parents[2] / "minise" / "lessons"
-PATH = LESSONS / "se_backward.safetensors"
 
 N, C, J, H, W = 2, 4, 2, 3, 3  # images, channels, hidden units, height, width
 
@@ -57,13 +59,44 @@ def torch_gradients(arrays):
     }
 
 
+def forward_inputs():
+    """Two images of 8 channels, as after a ReLU.
+
+    Image 0 switches on one of the 2 hidden units, image 1 the other: their gates differ.
+    """
+    stream = numpy.random.RandomState(2519)
+    brightness = stream.uniform(-0.5, 1.5, (2, 8, 1, 1))
+    shapes = {"W1": (2, 8), "b1": (2,), "W2": (8, 2), "b2": (8,)}
+    arrays = {"x": numpy.maximum(brightness + 0.6 * stream.standard_normal((2, 8, 4, 4)), 0)}
+    arrays |= {name: 1.5 * stream.standard_normal(shape) for name, shape in shapes.items()}
+    return {name: array.round(2) for name, array in arrays.items()}
+
+
+def torch_values(arrays):
+    """What an SE block makes of x: z, the gates s, and y."""
+    import torch
+    from torch.nn.functional import adaptive_avg_pool2d, linear
+
+    x, W1, b1, W2, b2 = (torch.tensor(arrays[key]) for key in ("x", "W1", "b1", "W2", "b2"))
+    z = adaptive_avg_pool2d(x, 1).flatten(1)
+    s = linear(linear(z, W1, b1).relu(), W2, b2).sigmoid()
+    y = s[:, :, None, None] * x
+    return {"z": z.numpy(), "s": s.numpy(), "y": y.numpy()}
+
+
 def main():
+    for name, arrays, outputs in (
+        ("se_forward", forward_inputs(), torch_values),
+        ("se_backward", inputs(), torch_gradients),
+    ):
+        write(LESSONS / f"{name}.safetensors", arrays | outputs(arrays))
+
+
+def write(path, arrays):
     from safetensors.numpy import save_file
 
-    arrays = inputs()
-    arrays |= {key: value.copy() for key, value in torch_gradients(arrays).items()}
-    save_file(arrays, PATH)
-    print(f"{PATH.name}: {len(arrays)} arrays, {PATH.stat().st_size} bytes")
+    save_file({key: array.copy() for key, array in arrays.items()}, path)
+    print(f"{path.name}: {len(arrays)} arrays, {path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":
