@@ -1,7 +1,7 @@
 """Writes the curves of many seeds that lesson 10 shows, from what two other scripts have measured.
 
     python benchmarks/cifar_parity.py --data-dir DIR --part accuracy --library minise \\
-        --images 2560 --seeds 0 1 2 3 4 5 6 7
+        --images 2560 --seeds 0 1 2 3 4 5 6
     python benchmarks/cue_digits.py --cue frame --seeds 0 1 2 3 4
     python benchmarks/lesson_runs.py
 
@@ -25,7 +25,9 @@ TARGET = Path(__file__).parents[1] / "minise" / "lessons" / "training.json"
 
 def collect() -> dict[str, Any]:
     """By data set: where the runs come from, and network -> seed -> accuracy by epoch."""
-    cue = [run for run in runs.read(RESULTS / "cue-digits.jsonl") if run["settings"]["cue"] == "frame"]
+    cue = [
+        run for run in runs.read(RESULTS / "cue-digits.jsonl") if run["settings"]["cue"] == "frame"
+    ]
     cifar = [
         run
         for run in runs.read(RESULTS / "cifar-parity.jsonl")

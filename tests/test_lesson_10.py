@@ -59,6 +59,8 @@ ends = {model: 100 * np.array(list(seeds.values()))[:, -1]
 assert ends['se_resnet8'].min() > 98 and 29 <= ends['resnet8'].mean() < 32
 difference, error = gain(ends['se_resnet20'], ends['resnet20'])
 assert abs(difference) < error
+pairs = ends['se_resnet20'][:, None] - ends['resnet20']
+assert pairs.min() < -1 and pairs.max() > 1
 assert all(48 < ends[model].mean() < 52 and np.ptp(ends[model]) > 1
            for model in ('resnet20', 'se_resnet20'))
 """
@@ -123,7 +125,9 @@ def test_the_gain_and_its_error_are_those_of_the_formula(point):
 def test_guessing_is_the_loss_of_equal_logits():
     torch = pytest.importorskip("torch")
     for classes in (10, 100):
-        equal = torch.nn.functional.cross_entropy(torch.zeros(1, classes).double(), torch.tensor([3]))
+        equal = torch.nn.functional.cross_entropy(
+            torch.zeros(1, classes).double(), torch.tensor([3])
+        )
         assert training.guessing_loss(classes) == pytest.approx(equal.item(), rel=1e-12)
 
 
@@ -153,9 +157,13 @@ def test_the_stored_curves_are_those_of_the_benchmarks(monkeypatch):
 def test_without_cifar_the_pictures_are_digits(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(training, "DATA_DIR", tmp_path)
     train, test = training.pictures()
-    assert capsys.readouterr().out.startswith("CueDigits: ")
+    assert capsys.readouterr().out.startswith("CueDigits, because")
     assert (len(train), len(test)) == (4000, 500)
     assert not any(tmp_path.iterdir())  # nothing was fetched
+    for file in (*CIFAR10.train_files, *CIFAR10.test_files):
+        (tmp_path / file.name).write_bytes(b"cut off")
+    training.pictures()
+    assert "cannot be used: " in capsys.readouterr().out
 
 
 def test_cifar_is_found_where_it_lies(monkeypatch, tmp_path, capsys):

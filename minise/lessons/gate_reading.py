@@ -34,13 +34,11 @@ FRAME[2:-2, 2:-2] = False
 
 def network() -> Module:
     """The trained SE-ResNet-8, in evaluation mode."""
-    notes = read_notes(WEIGHTS)
-    options = {key: value for key, value in notes["config"].items() if key != "name"}
-    return load_weights(create(notes["config"]["name"], **options), WEIGHTS).eval()
+    return load_weights(create(**read_notes(WEIGHTS)["config"]), WEIGHTS).eval()
 
 
 def pictures() -> CueDigits:
-    """Test pictures: none of them was seen in training."""
+    """Test pictures: none of them was part of the training."""
     return CueDigits(train=False, size=500)
 
 

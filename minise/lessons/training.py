@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from .check import Check, Exercise, Mistake, Point
 Array = numpy.ndarray
 Batch = tuple[Array, Array]
 
-DATA_DIR = os.environ.get("MINISE_DATA_DIR", "../datasets")  # where `minise train` keeps its data
+# As seen from a notebook in lessons/, this is where `minise train` keeps its data.
+DATA_DIR = os.environ.get("MINISE_DATA_DIR", "../datasets")
 
 
 def pictures(download: bool = False) -> tuple[Dataset, Dataset]:
@@ -35,11 +36,13 @@ def pictures(download: bool = False) -> tuple[Dataset, Dataset]:
     """
     try:
         train, test = (CIFAR10(DATA_DIR, part, download) for part in (True, False))
+        print("CIFAR-10.")
+        return train, test.take(2000)
     except FileNotFoundError:
-        print("CueDigits: CIFAR-10 is not in the folder datasets.")
-        return CueDigits(True, size=4000), CueDigits(False, size=500)
-    print("CIFAR-10.")
-    return train, test.take(2000)
+        print("CueDigits, because the folder datasets (beside lessons) holds no CIFAR-10.")
+    except ValueError as error:  # damaged, or the version that is a pickle
+        print(f"CueDigits, because CIFAR-10 cannot be used: {error}")
+    return CueDigits(True, size=4000), CueDigits(False, size=500)
 
 
 def prepare(images: Array) -> Array:
