@@ -47,6 +47,7 @@ def execute(notebook: nbformat.NotebookNode) -> list[str]:
         timeout=120,
         kernel_name="python3",
         record_timing=False,
+        coalesce_streams=True,  # or the same text comes in one piece or two, as time would have it
         resources={"metadata": {"path": str(ROOT / "lessons")}},
     )
     environment = os.environ | {
