@@ -31,7 +31,7 @@ def collect() -> dict[str, Any]:
     cifar = [
         run
         for run in runs.read(RESULTS / "cifar-parity.jsonl")
-        if run["settings"].get("library") == "minise"
+        if run["settings"].get("library") == "minise" and run["settings"]["images"] == 2560
     ]
     for run in cifar:
         run["history"] = [epoch["test_accuracy"] for epoch in run["history"]]
