@@ -59,5 +59,5 @@ def texts(notebook: nbformat.NotebookNode) -> list[str]:
 def judged(check: Check, name: str, code: str) -> Verdict:
     """The verdict on the function `name` that some code defines."""
     names: dict[str, object] = {}
-    exec(f"import minise\nimport numpy as np\n{code}", names)
+    exec(f"import minise, numpy as np\nfrom minise import functional as F\n{code}", names)
     return check(names[name])  # type: ignore[arg-type]
