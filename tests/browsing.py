@@ -65,13 +65,13 @@ def watched(browser):
 
 def violations(page):
     """The rules of axe that the page breaks, and where."""
-    found = axe.Axe().run(page).response["violations"]
+    found = axe.Axe().run(page, options={"preload": False}).response["violations"]
     return [(v["id"], [node["html"][:120] for node in v["nodes"]]) for v in found]
 
 
 @contextmanager
 def jupyter_lab(folder, trust=(), **variables):
-    """The address of a JupyterLab that shows a folder; the notebooks named in `trust` are trusted."""
+    """The address of a JupyterLab that shows a folder, in which it trusts the notebooks `trust`."""
     own = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
     private = {name: str(folder.with_name(name.lower())) for name in own}
     environment = {**os.environ, **private, **variables}

@@ -2,9 +2,9 @@
 
     python lessons/site/build.py [folder]           the folder is site/ if not given
 
-Every page is made from a notebook: a lesson is one, and README.md and source files are put into one.
-From lessons/README.md and the lessons on, each file that a page links to becomes a page too. The
-site needs neither a network nor a server: open index.html.
+Every page is made from a notebook: a lesson is one, and README.md and source files are put into
+one. From lessons/README.md and the lessons on, each file that a page links to becomes a page too.
+The site needs neither a network nor a server: open index.html.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import nbformat
-from nbconvert import HTMLExporter
-from nbconvert.filters import markdown2html
+from nbconvert.exporters import TemplateExporter
+from nbconvert.filters import Highlight2HTML, markdown2html
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_for_filename
@@ -49,16 +49,18 @@ class Site:
         )
         self.sources = [START, *self.lessons]
         self.ranges: dict[str, set[str]] = {}  # source -> the line ranges that are linked to
-        self.notebooks = {
-            source: nbformat.read(root / source, as_version=4) for source in self.lessons
-        }
+        self.notebooks = {source: read(root, source) for source in self.lessons}
         self.contents = [{"path": "index.html", "title": "The path"}] + [
             {"path": page_path(source), "title": short_title(source, self.notebooks[source])}
             for source in self.lessons
         ]
-        self.exporter = HTMLExporter(
-            template_name="template", extra_template_basedirs=[str(HERE)]
+        # Not HTMLExporter: that one rewrites the outputs.
+        self.exporter = TemplateExporter(
+            template_name="template",
+            template_file="page.html.j2",
+            extra_template_basedirs=[str(HERE)],
         )
+        self.exporter.register_filter("highlight_code", Highlight2HTML())
         # What a lesson's outputs consist of, the best first.
         self.exporter.display_data_priority = ["text/html", "image/png", "text/plain"]
 
@@ -123,8 +125,7 @@ class Site:
             if path.suffix in TEXT or (path.is_dir() and path.name[0] not in "._")
         ]
         items = (
-            f'<li><a href="{self.link(quote(name), source)}">{name}</a></li>'
-            for name in names
+            f'<li><a href="{self.link(quote(name), source)}">{name}</a></li>' for name in names
         )
         return one_cell(f"<h1>{source}</h1>\n<ul>{''.join(items)}</ul>")
 
@@ -138,7 +139,7 @@ class Site:
             ends.setdefault(int(re.findall(r"\d+", span)[0]), []).append(span)
         numbered = "".join(
             "".join(f'<a id="{span}"></a>' for span in sorted(ends.get(k, [])))
-            + f'<span class="line" id="L{k}">{line or " "}\n</span>'
+            + f'<span class="line" id="L{k}">{line}\n</span>'
             for k, line in enumerate(lines, 1)
         )
         mark = (HERE / "mark_lines.js").read_text(encoding="utf-8")
@@ -207,6 +208,15 @@ class Site:
         file.write_text(html, encoding="utf-8")
 
 
+def read(root: Path, source: str) -> nbformat.NotebookNode:
+    """Raises ValueError for a file that is no notebook."""
+    try:
+        return nbformat.read(root / source, as_version=4)
+    except (ValueError, nbformat.ValidationError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{source}: cannot be read: {reason}") from error
+
+
 def page_path(source: str) -> str:
     """Where in the site a source goes."""
     path = PurePosixPath(source)
@@ -245,9 +255,12 @@ def main() -> None:
     if out.exists() and not is_ours(out):
         parser.exit(2, f"{out} is no site that this command made: move it away or name another\n")
     part = out.with_name(f"{out.name}.part")
+    try:
+        site = Site(ROOT, part)
+    except ValueError as error:
+        parser.exit(1, f"{error}\n")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    site = Site(ROOT, part)
     site.build()
     if site.problems:
         shutil.rmtree(part)
