@@ -156,7 +156,7 @@ def lab(tmp_path_factory):
 def test_run_all_in_jupyterlab(open_page, lab, path):
     address, folder = lab
     page = open_page(f"{address}/lab/tree/{path.name}?reset")
-    page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=60_000)
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     notebook = all_run(page, folder / path.name)
