@@ -29,8 +29,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 GENERATOR = "minise, lessons/site/build.py"  # by this, a later build knows that it may replace it
 START = "lessons/README.md"
-TEXT = {".py", ".md", ".toml", ".txt", ".js", ".css", ".cu", ".html", ".csv", ".json"}
-PICTURES = {".png", ".svg"}
+PROSE = {".ipynb", ".md"}
+CODE = {".py", ".toml", ".txt", ".js", ".css", ".cu", ".html"}  # anything else is only copied
 
 
 class Site:
@@ -50,7 +50,7 @@ class Site:
         self.sources = [START, *self.lessons]
         self.ranges: dict[str, set[str]] = {}  # source -> the line ranges that are linked to
         self.notebooks = {source: read(root, source) for source in self.lessons}
-        self.contents = [{"path": "index.html", "title": "The path"}] + [
+        self.contents = [{"path": "index.html", "title": "Overview"}] + [
             {"path": page_path(source), "title": short_title(source, self.notebooks[source])}
             for source in self.lessons
         ]
@@ -67,19 +67,19 @@ class Site:
     def build(self) -> None:
         prose = {}
         for source in self.sources:  # grows while links are found
-            if Path(source).suffix in {".ipynb", ".md"}:
+            if Path(source).suffix in PROSE:
                 prose[source] = self.prose_page(source)
             elif (self.root / source).is_dir():
                 prose[source] = self.folder_page(source)
         for source in self.sources:  # now all ranges are known
             if source in prose:
                 self.write(source, prose[source])
-            elif Path(source).suffix in PICTURES:
+            elif Path(source).suffix in CODE:
+                self.write(source, self.source_page(source))
+            else:
                 copy = self.out / page_path(source)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(self.root / source, copy)
-            else:
-                self.write(source, self.source_page(source))
         shutil.copyfile(HERE / "style.css", self.out / "style.css")
 
     # --- pages ----------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ class Site:
         names = [
             path.name
             for path in sorted((self.root / source).iterdir())
-            if path.suffix in TEXT or (path.is_dir() and path.name[0] not in "._")
+            if path.suffix in PROSE | CODE or (path.is_dir() and path.name[0] not in "._")
         ]
         items = (
             f'<li><a href="{self.link(quote(name), source)}">{name}</a></li>' for name in names
@@ -169,9 +169,6 @@ class Site:
             return address
         name = target.relative_to(self.root).as_posix()
         name = START if name == "lessons" else name
-        if not (target.is_dir() or target.suffix in TEXT | PICTURES | {".ipynb"}):
-            self.problems.append(f"{source}: {address} is no kind of file that can be shown")
-            return address
         if name not in self.sources:
             self.sources.append(name)
         if "-" in fragment and target.suffix == ".py":
@@ -184,7 +181,6 @@ class Site:
         path = page_path(source)
         page: dict[str, Any] = {
             "generator": GENERATOR,
-            "kind": "prose" if Path(source).suffix in {".ipynb", ".md"} else "source",
             "path": path,
             "root": "../" * path.count("/"),
             "contents": self.contents,
@@ -224,9 +220,9 @@ def page_path(source: str) -> str:
         return "index.html"
     if path.suffix == ".ipynb":
         return f"{path.stem}.html"
-    if path.suffix in PICTURES:
-        return f"source/{source}"
-    return f"source/{source}.html" if path.suffix else f"source/{source}/index.html"
+    if not path.suffix:  # a folder
+        return f"source/{source}/index.html"
+    return f"source/{source}" + ".html" * (path.suffix in PROSE | CODE)
 
 
 def short_title(source: str, notebook: nbformat.NotebookNode) -> str:
