@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib
@@ -60,7 +61,7 @@ def main() -> None:
         axes.annotate("", end, start, arrowprops=style | {"shrinkA": 0, "shrinkB": 0})
 
     order = [number for numbers in COLUMNS.values() for number in numbers]
-    for before, after in zip(order, order[1:]):
+    for before, after in pairwise(order):
         (x, y), (u, v) = places[before], places[after]
         if x == u:
             arrow((x + WIDTH / 2, y - HEIGHT / 2), (u + WIDTH / 2, v + HEIGHT / 2), PATH)
