@@ -133,6 +133,15 @@ def test_every_blank_has_three_planted_mistakes(path):
 
 
 @every_lesson
+def test_a_known_mistake_is_not_taken_for_another(path):
+    check = lesson_module(path).CHECK
+    for exercise in check.exercises.values():
+        for hint, wrong in exercise.mistakes:
+            wrong.__name__ = exercise.name
+            assert check(wrong).hint == hint
+
+
+@every_lesson
 def test_the_notebook_shows_the_hints_of_a_learner_who_errs_everywhere(path, run):
     notebook, _ = run(path, mistaken)
     shown = "\n".join(texts(notebook))

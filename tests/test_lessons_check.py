@@ -41,7 +41,7 @@ def test_a_right_answer_says_what_was_compared(check):
     assert (verdict.state, verdict.hint) == ("right", "")
     assert repr(verdict) == (
         "product: right. Compared: 6 values with the lesson's numbers, 8 values with another "
-        "shape; largest relative error 0."
+        "shape; all equal."
     )
 
 
@@ -52,7 +52,11 @@ def test_rounding_is_right_and_named(check):
 
 
 @pytest.mark.parametrize(
-    "blank", [lambda a, b: ..., lambda a, b: a * ..., lambda a, b: ... + a, lambda a, b: None]
+    "blank",
+    [
+        *(lambda a, b: ..., lambda a, b: None, lambda a, b: (a @ b, ...)),
+        *(lambda a, b: a * ..., lambda a, b: ... + a, lambda a, b: (...).sum()),
+    ],
 )
 def test_a_blank_is_not_attempted_yet(check, blank):
     verdict = check(named(blank))
@@ -135,6 +139,25 @@ def fail(a, b):
     raise KeyError("oh")
 
 
+def endless(a, b):
+    return endless(a, b)
+
+
+class CuPyArray:
+    """What cupy.ndarray is to someone without a GPU: not to be touched."""
+
+    shape = (2, 3)
+
+    def touched(self, *_):
+        raise TypeError("Implicit conversion to a NumPy array is not allowed.")
+
+    __array__ = __bool__ = __eq__ = __len__ = __iter__ = __float__ = touched
+    __hash__ = None
+
+
+CuPyArray.__module__ = "cupy"
+
+
 def change_in_place(a, b):
     c = a @ b
     a *= 2
@@ -152,10 +175,18 @@ def change_in_place(a, b):
         (lambda a, b: numpy.full((2, 3), ...), "Expected float64, got object"),
         (lambda a, b: numpy.log(-numpy.abs(a @ b)), "c[0, 0] is nan."),
         (lambda a, b: (a @ b) / 0, "inf."),
-        (lambda a, b: (a @ b).tolist(), "It must return a NumPy array, got list."),
-        (lambda a, b: minise.tensor(a @ b), "It must return a NumPy array, got Tensor."),
-        (lambda a, b: "c", "It must return a NumPy array, got str."),
+        (lambda a, b: (a @ b).tolist(), "got a list of 2: `np.array(…)` makes an array of it."),
+        (lambda a, b: minise.tensor(a @ b), "got a minise Tensor of shape (2, 3): `.numpy()`"),
+        (lambda a, b: CuPyArray(), "Expected a NumPy array, got a CuPy array: `.get()` copies"),
+        (lambda a, b: (a @ b,), "got a tuple of 1: there is a comma too many."),
+        (lambda a, b: "c", "Expected a NumPy array, got a value of type str."),
+        (lambda a, b: {a.size}, "Expected a NumPy array, got a value of type set."),
+        (lambda a, b: numpy.matmul, "Expected a NumPy array, got the function matmul."),
+        (lambda a, b: minise.Tensor, "Expected a NumPy array, got the class Tensor."),
+        (lambda a, b: (yield), "Expected a NumPy array, got a value of type generator."),
         (lambda a: a, "It stopped with TypeError"),
+        (lambda a, b: minise.tensor(a) @ a, "It stopped with RuntimeError: matmul"),
+        (endless, "maximum recursion depth exceeded in the line `return endless(a, b)`. It calls"),
         (lambda a, b: undefined, "It stopped with NameError: name 'undefined'"),  # noqa: F821
         (fail, """It stopped with KeyError: 'oh' in the line `raise KeyError("oh")`."""),
         (change_in_place, "a was changed in place"),
@@ -183,7 +214,10 @@ def test_a_value_near_zero_may_keep_the_rounding_of_its_terms():
 
 @pytest.mark.parametrize(
     "misuse",
-    [..., None, 3, numpy.ones(3), [fail], lambda a, b: a @ b, functools.partial(fail, 1), type],
+    [
+        *(..., None, 3, numpy.ones(3), [fail], CuPyArray(), minise.Tensor),
+        *(lambda a, b: a @ b, functools.partial(fail, 1), type("product", (), {})),
+    ],
 )
 def test_other_than_a_function_of_the_lesson(check, misuse):
     verdict = check(misuse)
@@ -201,6 +235,68 @@ def test_ctrl_c_is_not_swallowed(check):
 
 def test_a_learner_cannot_spoil_the_points(check):
     assert check(named(change_in_place)).state == "wrong"
+    assert check(named(lambda a, b: a @ b)).state == "right"
+
+
+@pytest.mark.parametrize(
+    ("value", "spoil"),
+    [
+        (numpy.array([1.0, numpy.nan, 3]), lambda x: x.sort()),
+        ([1, 2, 3], lambda x: x.append(4)),
+        ([numpy.ones(2), "name"], lambda x: numpy.negative(x[0], out=x[0])),
+        (([3, 1, 2], 1), lambda x: x[0].sort()),
+        (minise.ones(3), lambda x: numpy.negative(x.data, out=x.data)),
+        (minise.ones(3), lambda x: setattr(x, "data", x.data[:2])),
+    ],
+)
+def test_whatever_goes_in_is_copied_and_watched(value, spoil):
+    check = Check({"here": {"x": value, "y": 0}}, [Exercise("product", "x", "y")])
+    assert check(named(lambda x: 0)).state == "right"
+    verdict = check(named(lambda x: [spoil(x), 0][1]))
+    assert verdict.details.startswith("x was changed in place")
+    assert check(named(lambda x: 0)).state == "right"
+
+
+def test_functions_and_numbers_go_in_as_they_are():
+    here = {"f": numpy.sin, "x": 0.5, "tensor": minise.ones(2), "names": ["a"], "y": numpy.sin(0.5)}
+    check = Check({"here": here}, [Exercise("product", "f x tensor names", "y")])
+    assert check(named(lambda f, x, tensor, names: f(x))).state == "right"
+    assert check(named(lambda f, x, tensor, names: f is numpy.sin or 1)).state == "wrong"
+    assert (
+        "product(f, x, tensor, names) with f the function sin, x a value of type float, "
+        "tensor a minise Tensor of shape (2,), names a list of 1."
+    ) in check(named(lambda f, x, tensor, names: 1 / 0)).details
+
+
+def test_an_exercise_is_checked_where_its_answer_is():
+    first, second = points().items()
+    check = Check(
+        {**dict([first]), "for the other": {"n": 3, "half": 1.5}},
+        [Exercise("product", "a b", "c"), Exercise("halve", "n", "half")],
+    )
+    assert check(named(lambda a, b: a @ b)).details.startswith("Compared: 6 values with the lesson")
+    assert repr(check(named(lambda n: n / 2, "halve"))) == (
+        "halve: right. Compared: 1 value with for the other; all equal."
+    )
+    with pytest.raises(ValueError, match="halve: no point holds its answer 'half'"):
+        Check(dict([second]), [Exercise("halve", "n", "half")])
+
+
+def test_an_exercise_may_be_less_exact_than_the_others():
+    def product(a, b):
+        return (a @ b) * (1 + 1e-5)
+
+    assert Check(points(), [Exercise("product", "a b", "c")])(product).state == "wrong"
+    loose = [Exercise("product", "a b", "c", [HALVED], tolerance=1e-4)]
+    assert Check(points(), loose)(product).state == "right"
+    halved = Check(points(), loose)(named(lambda a, b: product(a, b) / 2))
+    assert halved.hint == "Half of it is lost."
+
+
+def test_a_mistake_that_changes_its_input_spoils_nothing():
+    spoils = Mistake("a was used up.", lambda a, b: change_in_place(a, b) + a)
+    check = Check(points(), [Exercise("product", "a b", "c", [spoils])])
+    assert check(named(lambda a, b: a @ b + 1)).state == "wrong"
     assert check(named(lambda a, b: a @ b)).state == "right"
 
 

@@ -11,6 +11,9 @@ holds all that goes in and all that has to come out:
 
     check(grad_s)
 
+What goes in may be anything that `copy.deepcopy` can copy: arrays, numbers, lists, functions (which
+stay themselves), tensors without a history. `compare` says what may come out.
+
 To say why an answer is wrong, it makes the classic mistakes itself: `wrong` is a function of the
 same arguments that makes one, and whoever gets the same numbers has very likely made it too.
 """
@@ -19,15 +22,20 @@ from __future__ import annotations
 
 import html
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy
 
+from ..autograd import Tensor
+from .compare import Comparison, compare, kind
+
 TOLERANCE = 1e-9  # largest relative error, in float64: rounding stays far below, mistakes far above
 
-Point = Mapping[str, numpy.ndarray]
+Point = Mapping[str, Any]
 
 
 class Mistake(NamedTuple):
@@ -36,16 +44,20 @@ class Mistake(NamedTuple):
 
 
 class Exercise(NamedTuple):
-    """name is that of the learner's function; inputs and answer are names in the points."""
+    """name is that of the learner's function; inputs and answer are names in the points.
+
+    It is checked at every point that holds its answer.
+    """
 
     name: str
     inputs: str  # "dy x"
     answer: str  # "ds"
     mistakes: Sequence[Mistake] = ()
+    tolerance: float = TOLERANCE
 
-    @property
-    def call(self) -> str:
-        return f"{self.name}({', '.join(self.inputs.split())})"
+    def given(self, point: Point) -> dict[str, Any]:
+        """Copies of its inputs by name, so that no learner can spoil the point."""
+        return deepcopy({name: point[name] for name in self.inputs.split()})
 
 
 @dataclass(frozen=True)
@@ -80,12 +92,17 @@ class Check:
     points     what to call the functions with, by a name that a message can say. Several of
                different shapes, so that no answer passes by luck or with a number copied in
     exercises  in the order of the lesson
+
+    Raises ValueError for an exercise whose answer is in no point.
     """
 
     def __init__(self, points: Mapping[str, Point], exercises: Sequence[Exercise]) -> None:
         self.points = points
         self.exercises = {exercise.name: exercise for exercise in exercises}
         self.solved: set[str] = set()
+        for exercise in exercises:
+            if not any(exercise.answer in point for point in points.values()):
+                raise ValueError(f"{exercise.name}: no point holds its answer {exercise.answer!r}")
 
     @property
     def complete(self) -> bool:
@@ -99,12 +116,12 @@ class Check:
 
     def __call__(self, function: Callable[..., Any]) -> Verdict:
         """Calls the function with copies of each point's values and judges what comes back."""
-        exercise = self.exercises.get(getattr(function, "__name__", ""))
-        if exercise is None or not callable(function):
-            got = getattr(function, "__name__", f"a value of type {type(function).__name__}")
-            known = ", ".join(self.exercises)
-            misuse = f"It takes one of the functions {known}, not called yet; this was {got}."
-            return Verdict("check", "not attempted yet", misuse)
+        name = getattr(function, "__name__", "")
+        exercise = self.exercises.get(name)
+        if exercise is None or not callable(function) or isinstance(function, type):
+            got = kind(function)
+            misuse = f"It takes one of the functions {', '.join(self.exercises)}, not called yet"
+            return Verdict("check", "not attempted yet", f"{misuse}; this was {got}.")
         self.solved.discard(exercise.name)
         with numpy.errstate(all="ignore"):  # inf and NaN are judged as values, not warned of
             verdict = self.judge(exercise, function)
@@ -117,109 +134,93 @@ class Check:
         seen: list[str] = []
         worst = 0.0
         for name, point in self.points.items():
-            given = [point[key].copy() for key in exercise.inputs.split()]
-            outcome = attempt(function, given)
+            if exercise.answer not in point:
+                continue
+            given = exercise.given(point)
+            outcome = attempt(function, given.values())
             if is_blank(outcome):
                 forgotten = "It returns None: is `return` missing?" if outcome is None else ""
                 return Verdict(exercise.name, "not attempted yet", forgotten)
-            complaint = first_complaint(exercise, point, given, outcome)
-            if complaint:
+            found = examine(exercise, point, given, outcome)
+            if found.complaint:
                 elsewhere = f"Right before, but not with {name}: " if seen else ""
                 hint = find_hint(exercise, point, outcome)
-                return Verdict(exercise.name, "wrong", elsewhere + complaint, hint)
-            seen.append(f"{point[exercise.answer].size} values with {name}")
-            worst = max(worst, float(relative_error(outcome, point[exercise.answer]).max()))
-        compared = f"Compared: {', '.join(seen)}; largest relative error {worst:.1g}."
-        return Verdict(exercise.name, "right", compared)
+                return Verdict(exercise.name, "wrong", elsewhere + found.complaint, hint)
+            seen.append(f"{found.values} value{'s' * (found.values != 1)} with {name}")
+            worst = max(worst, found.error)
+        equal = f"largest relative error {worst:.1g}" if worst else "all equal"
+        return Verdict(exercise.name, "right", f"Compared: {', '.join(seen)}; {equal}.")
 
 
-def attempt(function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+def attempt(function: Callable[..., Any], arguments: Iterable[Any]) -> Any:
     """What the function returns, or the exception that it raises."""
     try:
-        value = function(*arguments)
-        return numpy.asarray(value) if isinstance(value, (float, numpy.generic)) else value
+        return function(*arguments)
     except Exception as error:  # whatever a learner's code raises
         return error
 
 
 def is_blank(outcome: Any) -> bool:
-    """The `...` of the notebook, alone or inside a formula, or nothing returned."""
-    in_formula = isinstance(outcome, TypeError) and "ellipsis" in str(outcome)
-    return outcome is None or outcome is ... or in_formula
+    """The `...` of the notebook, alone, in a list or inside a formula, or nothing returned."""
+    if isinstance(outcome, (TypeError, AttributeError)):
+        return "ellipsis" in str(outcome)
+    if isinstance(outcome, (list, tuple)):
+        return any(entry is ... for entry in outcome)
+    return outcome is None or outcome is ...
 
 
-def first_complaint(
-    exercise: Exercise, point: Point, given: Sequence[numpy.ndarray], outcome: Any
-) -> str:
-    """The first thing that is wrong, in the order in which a learner would look; "" if nothing."""
-    expected = point[exercise.answer]
-    inputs = exercise.inputs.split()
+def examine(exercise: Exercise, point: Point, given: Mapping[str, Any], outcome: Any) -> Comparison:
+    """Complains of the first thing that is wrong, in the order in which a learner would look."""
     if isinstance(outcome, Exception):
-        shapes = ", ".join(f"{name} {point[name].shape}" for name in inputs)
-        return f"{describe(outcome)} It was called as {exercise.call} with {shapes}."
-    for name, array in zip(inputs, given):
-        if not numpy.array_equal(array, point[name]):
-            return (
-                f"{name} was changed in place, and later steps still need it: write a new array, "
-                f"as in `a = a * b` rather than `a *= b`."
+        call = f"{exercise.name}({', '.join(given)})"
+        values = ", ".join(f"{name} {shape_or_kind(point[name])}" for name in given)
+        return Comparison(f"{describe(outcome)} It was called as {call} with {values}.")
+    for name, value in given.items():
+        if not unchanged(value, point[name]):
+            return Comparison(
+                f"{name} was changed in place, and later steps still need it: write a new one, "
+                "as in `a = a * b` rather than `a *= b`."
             )
-    if not isinstance(outcome, numpy.ndarray):
-        return f"It must return a NumPy array, got {type(outcome).__name__}."
-    if outcome.shape != expected.shape:
-        return f"Expected shape {expected.shape}, got {outcome.shape}."
-    if outcome.dtype != expected.dtype:
-        return f"Expected {expected.dtype}, got {outcome.dtype}: rounded or converted on the way?"
-    finite = numpy.isfinite(outcome)
-    if not finite.all():
-        where = tuple(numpy.argwhere(~finite)[0])
-        return f"{exercise.answer}{place(where)} is {outcome[where]}."
-    error = relative_error(outcome, expected)
-    if error.max() <= TOLERANCE:
-        return ""
-    where = numpy.unravel_index(error.argmax(), error.shape)
-    digits = 4 if error[where] > 1e-3 else 12
-    return (
-        f"{(error > TOLERANCE).sum()} of {error.size} values differ, most of all "
-        f"{exercise.answer}{place(where)}: yours {outcome[where]:.{digits}g}, expected "
-        f"{expected[where]:.{digits}g}, relative error {error[where]:.1g}."
-    )
+    return compare(outcome, point[exercise.answer], exercise.answer, exercise.tolerance)
 
 
 def describe(error: Exception) -> str:
     """ "It stopped with ValueError: … in the line `return x @ y`." """
     lines = [frame.line for frame in traceback.extract_tb(error.__traceback__)[1:]]
     line = f" in the line `{lines[0]}`" if lines and lines[0] else ""
-    return f"It stopped with {type(error).__name__}: {error}{line}."
+    endless = " It calls itself without end." if isinstance(error, RecursionError) else ""
+    return f"It stopped with {type(error).__name__}: {error}{line}.{endless}"
 
 
-def place(where: Sequence[Any]) -> str:
-    return str([int(i) for i in where]) if len(where) else ""
+def shape_or_kind(value: Any) -> str:
+    return str(value.shape) if isinstance(value, numpy.ndarray) else kind(value)
 
 
-def relative_error(actual: numpy.ndarray, expected: numpy.ndarray) -> numpy.ndarray:
-    """|actual - expected| / the larger of both, element by element.
-
-    Expected values below a thousandth of the typical (median) one count as that, because a sum
-    that comes out close to 0 keeps the rounding error of its terms.
-    """
-    sizes = numpy.abs(expected)
-    typical = numpy.median(sizes[sizes > 0]) if sizes.any() else 1.0
-    larger = numpy.maximum(numpy.maximum(sizes, numpy.abs(actual)), typical / 1000)
-    return numpy.abs(actual - expected) / larger
+def unchanged(value: Any, before: Any) -> bool:
+    """Whether an input holds what it held; functions and other objects are taken at their word."""
+    if isinstance(before, Tensor):
+        value, before = value.data, before.data
+    if isinstance(before, numpy.ndarray):
+        return numpy.array_equal(value, before, equal_nan=before.dtype.kind == "f")
+    if isinstance(before, (list, tuple)):
+        return len(value) == len(before) and all(map(unchanged, value, before))
+    return value == before if isinstance(before, (Real, str)) else True
 
 
 def find_hint(exercise: Exercise, point: Point, outcome: Any) -> str:
     """The hint of the mistake that gives exactly this outcome, "" if none is known to."""
-    given = [point[key] for key in exercise.inputs.split()]
     for mistake in exercise.mistakes:
-        if same(outcome, attempt(mistake.wrong, given)):
+        wrong = attempt(mistake.wrong, exercise.given(point).values())
+        if same(outcome, wrong, exercise.tolerance):
             return mistake.hint
     expected = point[exercise.answer]
-    if expected.ndim == 2 and same(outcome, expected.T):
+    if not (is_floats(outcome) and is_floats(expected)):
+        return ""
+    if expected.ndim == 2 and same(outcome, expected.T, exercise.tolerance):
         return "Rows and columns are exchanged: the result is transposed."
-    if is_floats(outcome) and outcome.shape == expected.shape:
+    if outcome.shape == expected.shape and expected.any():
         factor = (outcome * expected).sum() / (expected * expected).sum()
-        if same(outcome, factor * expected):
+        if same(outcome, factor * expected, exercise.tolerance):
             return (
                 f"Every value is {factor:.4g} times the expected one: a sign or a factor is lost, "
                 "or counted twice."
@@ -227,19 +228,14 @@ def find_hint(exercise: Exercise, point: Point, outcome: Any) -> str:
     return ""
 
 
-def same(outcome: Any, wrong: Any) -> bool:
-    """The same numbers in the same shape, or the same exception."""
+def same(outcome: Any, wrong: Any, tolerance: float = TOLERANCE) -> bool:
+    """The same values in the same shape, or the same exception."""
     if isinstance(outcome, Exception):
         return type(outcome) is type(wrong) and str(outcome) == str(wrong)
-    return (
-        is_floats(outcome)
-        and is_floats(wrong)
-        and outcome.shape == wrong.shape
-        and bool((relative_error(outcome, wrong) <= TOLERANCE).all())
-    )
+    return not compare(outcome, wrong, "", tolerance).complaint
 
 
-def is_floats(outcome: Any) -> bool:
+def is_floats(value: Any) -> bool:
     """A floating-point array without inf and NaN."""
-    is_float = isinstance(outcome, numpy.ndarray) and outcome.dtype.kind == "f"
-    return is_float and bool(numpy.isfinite(outcome).all())
+    is_float = isinstance(value, numpy.ndarray) and value.dtype.kind == "f"
+    return is_float and bool(numpy.isfinite(value).all())
