@@ -171,9 +171,16 @@ def build_in(project, *arguments):
 
 
 def test_the_small_project_builds(project):
+    (project / "LICENSE").write_text("free")
+    (project / "some").mkdir()
+    (project / "some" / "b.py").write_text("y = 2\n")
+    lesson(project, "# One: why?\n\n[l](../LICENSE), [s](../some), [r](../a.py#L1-L1)")
     done = build_in(project)
     index = project / "site" / "index.html"
-    assert done.stdout == f"{index}: 1 lessons, 1 files that they link to\n"
+    assert done.stdout == f"{index}: 1 lessons, 4 files that they link to\n"
+    assert (project / "site" / "source" / "LICENSE").read_text() == "free"
+    assert "b.py.html" in Page(project / "site" / "source" / "some" / "index.html").links
+    assert "L1-L1" in Page(project / "site" / "source" / "a.py.html").anchors
     assert Page(project / "site" / "01_one.html").text.count("01 One") == 2  # title, contents
 
 

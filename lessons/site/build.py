@@ -51,7 +51,7 @@ class Site:
         self.ranges: dict[str, set[str]] = {}  # source -> the line ranges that are linked to
         self.notebooks = {source: read(root, source) for source in self.lessons}
         self.contents = [{"path": "index.html", "title": "Overview"}] + [
-            {"path": page_path(source), "title": short_title(source, self.notebooks[source])}
+            {"path": self.page_path(source), "title": short_title(source, self.notebooks[source])}
             for source in self.lessons
         ]
         # Not HTMLExporter: that one rewrites the outputs.
@@ -77,7 +77,7 @@ class Site:
             elif Path(source).suffix in CODE:
                 self.write(source, self.source_page(source))
             else:
-                copy = self.out / page_path(source)
+                copy = self.out / self.page_path(source)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(self.root / source, copy)
         shutil.copyfile(HERE / "style.css", self.out / "style.css")
@@ -173,12 +173,24 @@ class Site:
             self.sources.append(name)
         if "-" in fragment and target.suffix == ".py":
             self.ranges.setdefault(name, set()).add(fragment[1:])
-        return relpath(page_path(name), PurePosixPath(page_path(source)).parent) + fragment
+        here = PurePosixPath(self.page_path(source)).parent
+        return relpath(self.page_path(name), here) + fragment
+
+    def page_path(self, source: str) -> str:
+        """Where in the site a source goes."""
+        path = PurePosixPath(source)
+        if source == START:
+            return "index.html"
+        if path.suffix == ".ipynb":
+            return f"{path.stem}.html"
+        if (self.root / source).is_dir():
+            return f"source/{source}/index.html"
+        return f"source/{source}" + ".html" * (path.suffix in PROSE | CODE)
 
     # --- files ----------------------------------------------------------------------------------
 
     def write(self, source: str, notebook: nbformat.NotebookNode) -> None:
-        path = page_path(source)
+        path = self.page_path(source)
         page: dict[str, Any] = {
             "generator": GENERATOR,
             "path": path,
@@ -211,18 +223,6 @@ def read(root: Path, source: str) -> nbformat.NotebookNode:
     except (ValueError, nbformat.ValidationError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{source}: cannot be read: {reason}") from error
-
-
-def page_path(source: str) -> str:
-    """Where in the site a source goes."""
-    path = PurePosixPath(source)
-    if source == START:
-        return "index.html"
-    if path.suffix == ".ipynb":
-        return f"{path.stem}.html"
-    if not path.suffix:  # a folder
-        return f"source/{source}/index.html"
-    return f"source/{source}" + ".html" * (path.suffix in PROSE | CODE)
 
 
 def short_title(source: str, notebook: nbformat.NotebookNode) -> str:
