@@ -8,7 +8,7 @@ PIP    := $(RUN) -m pip install --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo lessons test bench lint setup clean
+.PHONY: help demo lessons site test oldest bench lint setup clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,23 +19,31 @@ demo: $(VENV)/.minise  ## train a small network with and without SE: a few minut
 lessons: $(VENV)/.lessons  ## open the lessons in JupyterLab
 	$(RUN) -m jupyterlab lessons
 
+site: $(VENV)/.site  ## write the lessons as a web site, to be read without a network: site/index.html
+	$(RUN) lessons/site/build.py
+
 test: $(VENV)/.test  ## run the tests (compares with PyTorch too where .venv has it)
 	$(RUN) -m pytest
+
+oldest:  ## run the lessons with the oldest NumPy that minise supports, in .venv-oldest
+	PIP_CONSTRAINT=tests/oldest.txt $(MAKE) --no-print-directory setup VENV=.venv-oldest
+	.venv-oldest/bin/python -m pytest tests/test_lessons.py
 
 bench: $(VENV)/.bench  ## time minise beside PyTorch and other engines (ten minutes)
 	@$(RUN) -c 'import torch' 2>/dev/null || \
 	{ echo 'make bench compares with PyTorch, which .venv lacks: $(RUN) -m pip install torch==2.13.0' >&2; exit 1; }
 	$(RUN) benchmarks/run.py
 
-lint: $(VENV)/.test  ## check style, types and the direction of imports
+lint: $(VENV)/.test  ## check style, types, the direction of imports and spelling
 	$(RUN) -m ruff check
 	$(RUN) -m mypy
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/codespell README.md benchmarks lessons minise
 
 setup: $(VENV)/.test  ## only make .venv, ready for test and lint
 
-clean:  ## remove .venv and the caches of the tools
-	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+clean:  ## remove .venv, the site and the caches of the tools
+	rm -rf $(VENV) .venv-oldest site .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 # One stamp file per set of packages. Each is renewed when the lists of packages change.
 
@@ -55,6 +63,11 @@ $(VENV)/.minise: $(VENV)/.made pyproject.toml
 $(VENV)/.test: $(VENV)/.made pyproject.toml
 	@echo 'Installing minise and the tools for its tests into $(VENV) ...'
 	@$(PIP) --editable '.[test]'
+	@touch $@ $(VENV)/.minise
+
+$(VENV)/.site: $(VENV)/.made pyproject.toml
+	@echo 'Installing minise and nbconvert into $(VENV) ...'
+	@$(PIP) --editable '.[site]'
 	@touch $@ $(VENV)/.minise
 
 $(VENV)/.bench: $(VENV)/.made pyproject.toml

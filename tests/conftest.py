@@ -22,6 +22,24 @@ def pictures(tmp_path_factory):
     return tiny_run.draw(tmp_path_factory.mktemp("pictures"))
 
 
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, for one test file: while it runs, no other event loop can."""
+    import browsing
+
+    with browsing.chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens addresses; at the end nothing may have failed and nothing may have gone out."""
+    import browsing
+
+    with browsing.watched(browser) as open_page:
+        yield open_page
+
+
 def pytest_terminal_summary(terminalreporter):
     if parity.compared:
         terminalreporter.write_line(parity.summary())

@@ -11,6 +11,7 @@ fingerprint in the notebook's metadata: a hash of its cells and of the files of 
 from __future__ import annotations
 
 import ast
+import asyncio
 import hashlib
 import os
 import re
@@ -57,7 +58,7 @@ def execute(notebook: nbformat.NotebookNode) -> list[str]:
         "MINISE_DATA_DIR": os.devnull,  # lesson 10 finds no CIFAR-10, on any machine
     }
     try:
-        client.execute(env=environment)
+        asyncio.run(client.async_execute(env=environment))  # a loop of its own, in any thread
     finally:
         notebook.cells.remove(probe)
     paths = {Path(line) for line in probe.outputs[0].text.splitlines()}

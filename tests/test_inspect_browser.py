@@ -1,21 +1,15 @@
 """The stepper page in a real browser: every number on every step, keys, themes, JupyterLab.
 
-Needs Chromium (Debian's package `chromium`), playwright, axe-playwright-python, and jupyterlab;
-skips without them.
+Skips without what browsing.py needs, and the JupyterLab part without jupyterlab.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
-import time
-from urllib.request import urlopen
 
 import numpy
 import pytest
+from browsing import jupyter_lab, marks, violations
 from test_inspect_trace import by_hand
 
 import minise
@@ -25,20 +19,7 @@ from minise.inspect.fold import EVERYTHING, views
 from minise.inspect.stepper import fragment
 from minise.inspect.text import shown
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-]
-
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update",
-]  # fmt: skip
-HARMLESS = ("file:", "data:", "blob:", "http://127.0.0.1:", "http://localhost:")
+pytestmark = marks
 
 # What the page says now: read in one go, because a walk reads it at every step.
 READ = """
@@ -67,36 +48,6 @@ host => {
   };
 }
 """  # noqa: E501
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def open_page(browser):
-    """Opens addresses; at the end nothing may have failed and nothing may have gone out."""
-    opened, troubles = [], []
-
-    def open_page(address, **options):
-        context = browser.new_context(**options)
-        page = context.new_page()
-        opened.append(context)
-        page.on("request", lambda r: r.url.startswith(HARMLESS) or troubles.append(r.url))
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        if address.startswith("file:"):  # JupyterLab's own messages are not ours
-            page.on("console", lambda message: troubles.append(message.text))
-        page.goto(address)
-        return page
-
-    yield open_page
-    for context in opened:
-        context.close()
-    assert troubles == []
 
 
 @pytest.fixture(scope="module")
@@ -417,11 +368,6 @@ def test_a_whole_network_can_be_walked(open_page, network):
 # --- looks ----------------------------------------------------------------------------------------
 
 
-def violations(page):
-    found = axe.Axe().run(page).response["violations"]
-    return [(v["id"], [node["html"][:120] for node in v["nodes"]]) for v in found]
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_accessibility(open_page, saved, scheme):
     """The rules of axe, at the start, forward, backward, with an edge cut, at the end."""
@@ -531,52 +477,12 @@ def small():
 def lab(tmp_path_factory, block, small):
     """The address of a JupyterLab with trusted.ipynb and untrusted.ipynb."""
     pytest.importorskip("jupyterlab", reason="JupyterLab is not installed")
-    folder = tmp_path_factory.mktemp("lab")
-    (folder / "work").mkdir()
+    folder = tmp_path_factory.mktemp("lab") / "work"
+    folder.mkdir()
     for name in ("trusted", "untrusted"):
-        (folder / "work" / f"{name}.ipynb").write_text(json.dumps(notebook(name, block, small)))
-    own = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
-    environment = {**os.environ, **{name: str(folder / name.lower()) for name in own}}
-    jupyter = [sys.executable, "-m", "jupyter"]
-    subprocess.run(
-        [*jupyter, "trust", "trusted.ipynb"], cwd=folder / "work", env=environment, check=True,
-        capture_output=True,
-    )  # fmt: skip
-    port = free_port()
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(
-            [*jupyter, "lab", "--no-browser", "--allow-root", f"--port={port}", "--ip=127.0.0.1",
-             "--IdentityProvider.token=", "--ServerApp.password=",
-             "--LabApp.news_url=None", "--LabApp.extension_manager=readonly",
-             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
-            cwd=folder / "work", env=environment, stdout=log, stderr=log,
-        )  # fmt: skip
-    address = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(address + "/api", server)
+        (folder / f"{name}.ipynb").write_text(json.dumps(notebook(name, block, small)))
+    with jupyter_lab(folder, trust=["trusted.ipynb"]) as address:
         yield address
-    finally:
-        server.terminate()
-        server.wait(timeout=20)
-
-
-def free_port():
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(address, server):
-    for _ in range(300):
-        assert server.poll() is None, "JupyterLab ended"
-        try:
-            with urlopen(address):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError("JupyterLab does not answer")
 
 
 def test_jupyterlab_trusted(open_page, lab, block, small):

@@ -11,8 +11,8 @@ import importlib
 import importlib.util
 import re
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from pathlib import Path
 
 import execute_lessons as runner
 import nbformat
@@ -35,23 +35,52 @@ def lesson_module(path):
 # --- unsolved, solved ---------------------------------------------------------------------------
 
 
+def solved(path):
+    """With what the text claims of the results as a last cell."""
+    notebook = filled(path, solutions(path))
+    claims = f"assert check.complete, check\n{lesson_module(path).CLAIMS}"
+    notebook.cells.append(nbformat.v4.new_code_cell(claims))
+    return notebook
+
+
+def mistaken(path):
+    """With the last of the planted mistakes in every blank."""
+    answers = solutions(path)
+    for name, right in functions(answers).items():
+        old, new, _ = last_mistakes(path)[name]
+        answers = answers.replace(right, right.replace(old, new))
+    return filled(path, answers)
+
+
+def last_mistakes(path):
+    return {name: mistake for name, *mistake in lesson_module(path).MISTAKES}
+
+
 @pytest.fixture(scope="module")
-def unsolved():
-    """path -> the notebook as committed, run again, and the sources that it used."""
-    cache: dict[Path, tuple[nbformat.NotebookNode, list[str]]] = {}
+def run():
+    """(path, variant) -> the notebook of that variant, run, and the sources that it used.
 
-    def run(path):
-        if path not in cache:
-            notebook = read(path)
-            cache[path] = notebook, runner.execute(notebook)
-        return cache[path]
+    The variants of a lesson start together, and two notebooks run at a time, ahead of the tests.
+    """
+    started = {}
 
-    return run
+    def executed(notebook):
+        return notebook, runner.execute(notebook)
+
+    def run(path, variant):
+        if (path, variant) not in started:
+            for fill in (read, solved, mistaken):
+                started[path, fill] = pool.submit(executed, fill(path))
+        return started[path, variant].result()
+
+    with ThreadPoolExecutor(2) as pool:
+        yield run
+        pool.shutdown(cancel_futures=True)
 
 
 @every_lesson
-def test_the_unsolved_notebook_runs_through_and_says_what_is_open(path, unsolved):
-    notebook, _ = unsolved(path)
+def test_the_unsolved_notebook_runs_through_and_says_what_is_open(path, run):
+    notebook, _ = run(path, read)
     shown = "\n".join(texts(notebook))
     assert blanks(notebook)
     for name in blanks(notebook):
@@ -59,17 +88,13 @@ def test_the_unsolved_notebook_runs_through_and_says_what_is_open(path, unsolved
 
 
 @every_lesson
-def test_the_committed_text_is_what_the_notebook_prints_today(path, unsolved):
-    assert texts(read(path)) == texts(unsolved(path)[0])
+def test_the_committed_text_is_what_the_notebook_prints_today(path, run):
+    assert texts(read(path)) == texts(run(path, read)[0])
 
 
 @every_lesson
-def test_the_solved_notebook_passes_every_check_and_shows_what_its_text_claims(path):
-    notebook = filled(path, solutions(path))
-    lesson = lesson_module(path)
-    claims = f"assert check.complete, check\n{lesson.CLAIMS}"
-    notebook.cells.append(nbformat.v4.new_code_cell(claims))
-    runner.execute(notebook)
+def test_the_solved_notebook_passes_every_check_and_shows_what_its_text_claims(path, run):
+    notebook, _ = run(path, solved)
     shown = "\n".join(texts(notebook))
     for name in blanks(read(path)):
         assert f"{name}: right. Compared: " in shown
@@ -117,16 +142,10 @@ def test_a_known_mistake_is_not_taken_for_another(path):
 
 
 @every_lesson
-def test_the_notebook_shows_the_hints_of_a_learner_who_errs_everywhere(path):
-    answers = solutions(path)
-    last = {name: mistake for name, *mistake in lesson_module(path).MISTAKES}
-    for name, right in functions(answers).items():
-        old, new, _ = last[name]
-        answers = answers.replace(right, right.replace(old, new))
-    notebook = filled(path, answers)
-    runner.execute(notebook)
+def test_the_notebook_shows_the_hints_of_a_learner_who_errs_everywhere(path, run):
+    notebook, _ = run(path, mistaken)
     shown = "\n".join(texts(notebook))
-    for name, (_, _, hint) in last.items():
+    for name, (_, _, hint) in last_mistakes(path).items():
         assert re.search(rf"^{name}: wrong\. .*\nHint: .*{re.escape(hint)}", shown, re.MULTILINE)
 
 
@@ -134,8 +153,8 @@ def test_the_notebook_shows_the_hints_of_a_learner_who_errs_everywhere(path):
 
 
 @every_lesson
-def test_the_outputs_were_made_from_these_cells_and_these_sources(path, unsolved):
-    _, sources = unsolved(path)
+def test_the_outputs_were_made_from_these_cells_and_these_sources(path, run):
+    _, sources = run(path, read)
     proof = read(path).metadata["minise"]
     again = "the outputs are stale: run `python tests/execute_lessons.py` and look at them"
     assert proof["sources"] == sources, again
