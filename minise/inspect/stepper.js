@@ -77,7 +77,8 @@
     return [h("div.maps", { style: `--columns:${columns}` }, tables), notes.filter(Boolean).map((note) => h("p.note", note))];
   }
 
-  const card = (kind, heading, k, options = {}, note) => h(`div.card${kind}`,
+  // Long rows scroll sideways, which the keyboard has to be able to do.
+  const card = (kind, heading, k, options = {}, note) => h(`div.card${kind}`, (arrays[k].corner ?? arrays[k].shape).at(-1) > 6 && { tabindex: 0 },
     h("div.head", heading, h("small", ` ${tuple(arrays[k].shape)}`)), heat(k, options), note && h("p.note", note));
   const symbol = (text) => h("span.symbol", text);
 
