@@ -369,17 +369,17 @@ extern "C" __global__ void bias_gradient(const Real* dy, Real* db, int N, int O,
 // A tile as high as the matrix has rows wastes nothing; a high one reads every number less often.
 
 #define KERNELS(M, N, PER_M, PER_N, N_W, PER_M_W, PER_N_W)                                        \
-    extern "C" __global__ void __launch_bounds__(THREADS) conv_forward_##M(                       \
+    extern "C" __global__ __launch_bounds__(THREADS) void conv_forward_##M(                       \
         const Convolution conv, const Real* x, const Real* weight, const Real* bias, Real* y)     \
     {                                                                                             \
         forward<Tile<M, N, 16, PER_M, PER_N>>(conv, x, weight, bias, y);                          \
     }                                                                                             \
-    extern "C" __global__ void __launch_bounds__(THREADS) conv_input_gradient_##M(                \
+    extern "C" __global__ __launch_bounds__(THREADS) void conv_input_gradient_##M(                \
         const Convolution conv, const Real* dy, const Real* weight, Real* dx)                     \
     {                                                                                             \
         input_gradient<Tile<M, N, 16, PER_M, PER_N>>(conv, dy, weight, dx);                       \
     }                                                                                             \
-    extern "C" __global__ void __launch_bounds__(THREADS) conv_weight_gradient_##M(               \
+    extern "C" __global__ __launch_bounds__(THREADS) void conv_weight_gradient_##M(               \
         const Convolution conv, const Real* x, const Real* dy, Real* dw, int splits, int stretch) \
     {                                                                                             \
         weight_gradient<Tile<M, N_W, 32, PER_M_W, PER_N_W>>(conv, x, dy, dw, splits, stretch);    \

@@ -1,0 +1,160 @@
+"""Runs minise's CUDA kernels on the CPU, on the memory of strict arrays.
+
+The sources are those that CuPy gets, compiled for the host by g++ (see cuda_on_host.h). `kernel`
+takes the place of `minise.backend.cuda.launch.kernel`, so that all of minise's own Python runs: the
+choice of the kernel, the sizes of grids, the packing of arguments.
+
+It is stricter than a GPU. An argument must have exactly the type that the kernel declares. Arrays
+lie between margins of NaN: what is read there spoils the result, what is written there is noticed.
+Every kernel runs twice, with the threads of a block in opposite orders: both must give the same
+bits.
+
+What it cannot see: rounding as a GPU does it (fused multiply-adds, its own exp and log), the limits
+of a GPU (registers, shared memory: the compiler checks these, see test_backend_cuda.py), races
+between blocks, speed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from strict_array import StrictArray
+
+from minise.backend.cuda import launch
+
+COMPILER = shutil.which("g++")
+HEADER = Path(__file__).with_name("cuda_on_host.h")
+MARGIN = 4096  # bytes
+
+
+class Kernels:
+    """The kernels of `code`, compiled in `folder` for Real = float or double when asked for."""
+
+    def __init__(self, code: str, folder: Path) -> None:
+        self.code, self.folder = code, folder
+        self.libraries: dict[str, Any] = {}
+        self.launched: set[str] = set()
+
+    def kernel(self, name: str, real: str) -> Callable[..., None]:
+        """As `minise.backend.cuda.launch.kernel`."""
+        if real not in self.libraries:
+            self.libraries[real] = self.compile(real)
+        self.launched.add(name)
+        library = self.libraries[real]
+
+        def run(blocks: tuple[int, ...], threads: tuple[int], arguments: tuple[Any, ...]) -> None:
+            grid = (*blocks, 1, 1)[:3]
+            assert min(grid) > 0, f"{name}: an empty grid {grid}"
+            assert max(grid[1:]) <= 65535, f"{name}: grid {grid} is too large"
+            types = getattr(library, f"{name}_types")
+            types.restype = ctypes.c_char_p
+            check_types(name, types().decode().split(), arguments)
+            function = getattr(library, f"{name}_launch")
+            function.restype = ctypes.c_bool
+            run_both_ways(name, function, (*grid, *threads), arguments)
+
+        return run
+
+    def compile(self, real: str) -> Any:
+        """AssertionError with the compiler's messages if it finds a mistake."""
+        source, library = (self.folder / f"{real}{suffix}" for suffix in (".cpp", ".so"))
+        names = kernel_names(self.code)
+        lines = [f'#include "{HEADER}"', self.code, *(f"CALLABLE({name})" for name in names)]
+        source.write_text("\n".join(lines), encoding="utf-8")
+        command = [
+            COMPILER, "-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror",
+            "-Wno-sign-compare", "-Wno-unknown-pragmas",
+            *launch.options(real)[1:], str(source), "-o", str(library),
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return ctypes.CDLL(str(library))
+
+
+def kernel_names(code: str) -> list[str]:
+    """Of all kernels. conv.cu makes its own by a macro, one for each size of tile."""
+    found = re.findall(r"__global__ .*?void (\w+)(##M)?\(", code)
+    sizes = re.findall(r"^KERNELS\((\d+)", code, re.MULTILINE)
+    return [name + size for name, made in found for size in (sizes if made else [""])]
+
+
+def check_types(name: str, types: list[str], arguments: tuple[Any, ...]) -> None:
+    assert len(arguments) == len(types), f"{name}: {len(arguments)} arguments, wants {len(types)}"
+    for i, (argument, wanted) in enumerate(zip(arguments, types)):
+        if isinstance(argument, StrictArray):
+            assert argument.flags.c_contiguous, f"{name}: argument {i} is not contiguous"
+        if argument is None:
+            given = wanted if wanted[0] == "*" else "None"
+        else:
+            given = "*" * isinstance(argument, StrictArray) + argument.dtype.str.lstrip("<|")
+        assert given == wanted, f"{name}: argument {i} is {given}, the kernel wants {wanted}"
+
+
+def run_both_ways(
+    name: str, function: Any, sizes: tuple[int, ...], arguments: tuple[Any, ...]
+) -> None:
+    found = []
+    for backwards in (False, True):
+        guarded = {
+            id(argument._array): Guarded(argument._array)
+            for argument in arguments
+            if isinstance(argument, StrictArray)
+        }
+        pointers = (ctypes.c_void_p * len(arguments))()
+        alive = []  # what the pointers point to
+        for i, argument in enumerate(arguments):
+            if isinstance(argument, np.ndarray):  # a struct
+                value: Any = argument.copy()
+                pointers[i] = value.ctypes.data
+            else:
+                if isinstance(argument, StrictArray):
+                    argument = np.uintp(guarded[id(argument._array)].address)
+                value = np.array(np.uintp(0) if argument is None else argument)
+                pointers[i] = value.ctypes.data
+            alive.append(value)
+        assert function(*sizes, pointers, backwards), (
+            f"{name}: some threads wait at a __syncthreads() that others do not come to"
+        )
+        for argument in arguments:
+            if isinstance(argument, StrictArray):
+                guarded[id(argument._array)].check(name)
+        found.append(guarded)
+    for key, first in found[0].items():
+        assert first.bytes() == found[1][key].bytes(), (
+            f"{name}: the order of threads matters; is a __syncthreads() missing?"
+        )
+        first.give_back()
+
+
+class Guarded:
+    """A copy of an array between margins in which every float is NaN."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+        self.memory = np.full(array.nbytes + 2 * MARGIN, 0xFF, np.uint8)
+        self.memory[MARGIN : MARGIN + array.nbytes] = np.frombuffer(array.tobytes(), np.uint8)
+        self.address = self.memory.ctypes.data + MARGIN
+
+    def bytes(self) -> bytes:
+        return self.memory[MARGIN:-MARGIN].tobytes()
+
+    def check(self, name: str) -> None:
+        margins = self.memory[:MARGIN], self.memory[-MARGIN:]
+        assert all((margin == 0xFF).all() for margin in margins), (
+            f"{name}: wrote outside of an array of shape {self.array.shape}"
+        )
+
+    def give_back(self) -> None:
+        self.array[...] = np.frombuffer(self.bytes(), self.array.dtype).reshape(self.array.shape)
+
+
+def address(array: StrictArray) -> int:
+    """As `minise.backend.cuda.launch.address`."""
+    return array._array.ctypes.data
