@@ -576,6 +576,10 @@ def check_labels(name: str, input: Tensor, target: Tensor, ignore_index: int) ->
     if target.dtype.kind not in "iu":
         raise RuntimeError(f"{name}: labels must be integers, got {target.dtype}")
     array, classes = target.data, input.shape[axis]
+    deferred = backend.of(array).check_labels
+    if deferred is not None and backend.using_fast_kernels():
+        deferred(name, array, classes, ignore_index)
+        return
     wrong = ((array < 0) | (array >= classes)) & (array != ignore_index)
     if bool(wrong.any()):
         label = int(array[wrong].reshape(-1)[0])

@@ -3,7 +3,7 @@
 // The threads of a block are fibers that take turns: each runs until it ends or comes to a
 // __syncthreads(); when all have come there, each runs on. Within such a stretch they run one after
 // the other, first to last or last to first: a kernel in which a __syncthreads() is missing gives
-// different results in the two orders. Blocks run one after the other.
+// different results in the two orders. Blocks run one after the other, in either order too.
 
 #include <ucontext.h>
 
@@ -102,10 +102,12 @@ bool run(
     values = {static_cast<std::remove_const_t<Arguments>*>(arguments[I])...};
     function = kernel;
     body = [] { function(*std::get<I>(values)...); };
-    for (blockIdx.z = 0; blockIdx.z < gridDim.z; ++blockIdx.z)
-        for (blockIdx.y = 0; blockIdx.y < gridDim.y; ++blockIdx.y)
-            for (blockIdx.x = 0; blockIdx.x < gridDim.x; ++blockIdx.x)
-                if (!run_block(backwards)) return false;
+    const unsigned blocks = gridDim.x * gridDim.y * gridDim.z;
+    for (unsigned i = 0; i < blocks; ++i) {
+        const unsigned block = backwards ? blocks - 1 - i : i, row = block / gridDim.x;
+        blockIdx = {block % gridDim.x, row % gridDim.y, row / gridDim.y};
+        if (!run_block(backwards)) return false;
+    }
     return true;
 }
 

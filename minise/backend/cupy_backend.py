@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy
+
+from . import cuda
 from .registry import Backend
 
 
@@ -30,10 +35,23 @@ def create() -> Backend:
         ) from error
     if devices == 0:
         raise RuntimeError("backend 'cupy': no CUDA GPU found; check that `nvidia-smi` lists one")
+
+    labels = cuda.LabelCheck(cupy, cupy.asnumpy)
+
+    def to_numpy(array: Any) -> numpy.ndarray:
+        labels.raise_if_wrong()
+        return cupy.asnumpy(array)
+
+    def synchronize() -> None:
+        cupy.cuda.get_current_stream().synchronize()
+        labels.raise_if_wrong()
+
     return Backend(
         name="cupy",
         xp=cupy,
         array_type=cupy.ndarray,
-        to_numpy=cupy.asnumpy,
-        synchronize=lambda: cupy.cuda.get_current_stream().synchronize(),
+        to_numpy=to_numpy,
+        synchronize=synchronize,
+        fast=dict(cuda.KERNELS),
+        check_labels=labels.check,
     )

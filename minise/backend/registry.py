@@ -25,6 +25,9 @@ class Backend:
     add          a + b as a new array, for the gradients of a tensor with several uses
     fast         fast kernels by op name: a pair (forward, backward) that replaces the plain
                  methods of the op of that name (see `Function.__call__`)
+    check_labels called with (function name, labels, number of classes, ignored label): looks at the
+                 labels without waiting for them, and raises IndexError for a wrong one when a value
+                 is read from the device; None: the caller looks at once
     """
 
     name: str
@@ -34,6 +37,7 @@ class Backend:
     synchronize: Callable[[], None] = lambda: None
     add: Callable[[Any, Any], Any] = operator.add
     fast: dict[str, tuple[Kernel, Kernel]] = field(default_factory=dict)
+    check_labels: Callable[[str, Any, int, int], None] | None = None
 
     def as_array(self, value: Any, dtype: Any = None) -> Any:
         """`value` (a host array, a number, or an array of any backend) as an array of this one."""

@@ -27,6 +27,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import conv, elementwise, loss, norm, pool, se, sgd
+from .loss import LabelCheck
 
 KERNELS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "conv2d": (conv.forward, conv.backward),
