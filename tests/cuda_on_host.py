@@ -4,10 +4,10 @@ The sources are those that CuPy gets, compiled for the host by g++ (see cuda_on_
 takes the place of `minise.backend.cuda.launch.kernel`, so that all of minise's own Python runs: the
 choice of the kernel, the sizes of grids, the packing of arguments.
 
-It is stricter than a GPU. An argument must have exactly the type that the kernel declares. Arrays
-lie between margins of NaN: what is read there spoils the result, what is written there is noticed.
-Every kernel runs twice, with the blocks, and the threads of a block, in opposite orders: both must
-give the same bits.
+It is stricter than a GPU. An argument must have exactly the type that the kernel declares. Every
+kernel runs twice, with the blocks, and the threads of a block, in opposite orders, and with other
+numbers around its arrays, first NaN, then anything: both must give the same bits, and leave what
+lies around as it was.
 
 What it cannot see: rounding as a GPU does it (fused multiply-adds, its own exp and log), the limits
 of a GPU (NVRTC checks these, see test_backend_cuda.py), reads of shared memory that nobody wrote,
@@ -17,6 +17,7 @@ speed.
 from __future__ import annotations
 
 import ctypes
+import random
 import re
 import shutil
 import subprocess
@@ -41,6 +42,7 @@ class Kernels:
         self.code, self.folder = code, folder
         self.libraries: dict[str, Any] = {}
         self.launched: set[str] = set()
+        self.addressed: list[np.ndarray] = []  # arrays whose address is in a struct
 
     def kernel(self, name: str, real: str) -> Callable[..., None]:
         """As `minise.backend.cuda.launch.kernel`."""
@@ -58,9 +60,15 @@ class Kernels:
             check_types(name, types().decode().split(), arguments)
             function = getattr(library, f"{name}_launch")
             function.restype = ctypes.c_bool
-            run_both_ways(name, function, (*grid, *threads), arguments)
+            run_both_ways(name, function, (*grid, *threads), arguments, self.addressed)
+            self.addressed.clear()
 
         return run
+
+    def address(self, array: StrictArray) -> int:
+        """As `minise.backend.cuda.launch.address`."""
+        self.addressed.append(array._array)
+        return array._array.ctypes.data
 
     def compile(self, real: str) -> Any:
         """AssertionError with the compiler's messages if it finds a mistake."""
@@ -98,56 +106,60 @@ def check_types(name: str, types: list[str], arguments: tuple[Any, ...]) -> None
 
 
 def run_both_ways(
-    name: str, function: Any, sizes: tuple[int, ...], arguments: tuple[Any, ...]
+    name: str,
+    function: Any,
+    sizes: tuple[int, ...],
+    arguments: tuple[Any, ...],
+    addressed: list[np.ndarray],
 ) -> None:
+    """`addressed` are arrays that the kernel finds by itself: these have no margins."""
+    arrays = {id(a._array): a._array for a in arguments if isinstance(a, StrictArray)}
+    before = [array.copy() for array in addressed]
     found = []
     for backwards in (False, True):
-        guarded = {
-            id(argument._array): Guarded(argument._array)
-            for argument in arguments
+        for array, values in zip(addressed, before):
+            array[...] = values
+        guarded = {key: Guarded(array, backwards) for key, array in arrays.items()}
+        values = [  # what cuLaunchKernel gets the addresses of
+            np.array(guarded[id(argument._array)].address, np.uintp)
             if isinstance(argument, StrictArray)
-        }
-        pointers = (ctypes.c_void_p * len(arguments))()
-        alive = []  # what the pointers point to
-        for i, argument in enumerate(arguments):
-            if isinstance(argument, np.ndarray):  # a struct
-                value: Any = argument.copy()
-                pointers[i] = value.ctypes.data
-            else:
-                if isinstance(argument, StrictArray):
-                    argument = np.uintp(guarded[id(argument._array)].address)
-                value = np.array(np.uintp(0) if argument is None else argument)
-                pointers[i] = value.ctypes.data
-            alive.append(value)
+            else np.array(np.uintp(0) if argument is None else argument)
+            for argument in arguments
+        ]
+        pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
         assert function(*sizes, pointers, backwards), (
             f"{name}: some threads wait at a __syncthreads() that others do not come to"
         )
-        for argument in arguments:
-            if isinstance(argument, StrictArray):
-                guarded[id(argument._array)].check(name)
-        found.append(guarded)
-    for key, first in found[0].items():
-        assert first.bytes() == found[1][key].bytes(), (
-            f"{name}: the order of threads and blocks matters; is a __syncthreads() missing?"
-        )
-        first.give_back()
+        for array in guarded.values():
+            array.check(name)
+        found.append([*(g.bytes() for g in guarded.values()), *(a.tobytes() for a in addressed)])
+    assert found[0] == found[1], (
+        f"{name}: the order of threads matters (is a __syncthreads() missing?), "
+        "or what lies around its arrays"
+    )
+    for array in guarded.values():
+        array.give_back()
 
 
 class Guarded:
-    """A copy of an array between margins in which every float is NaN."""
+    """A copy of an array with margins: NaN on all sides, or with `anything` random bytes."""
 
-    def __init__(self, array: np.ndarray) -> None:
+    def __init__(self, array: np.ndarray, anything: bool) -> None:
         self.array = array
-        self.memory = np.full(array.nbytes + 2 * MARGIN, 0xFF, np.uint8)
+        size = array.nbytes + 2 * MARGIN
+        self.memory = np.full(size, 0xFF, np.uint8)
+        if anything:
+            self.memory[:] = np.frombuffer(random.randbytes(size), np.uint8)
         self.memory[MARGIN : MARGIN + array.nbytes] = np.frombuffer(array.tobytes(), np.uint8)
+        self.margins = self.memory[:MARGIN].tobytes(), self.memory[-MARGIN:].tobytes()
         self.address = self.memory.ctypes.data + MARGIN
 
     def bytes(self) -> bytes:
         return self.memory[MARGIN:-MARGIN].tobytes()
 
     def check(self, name: str) -> None:
-        margins = self.memory[:MARGIN], self.memory[-MARGIN:]
-        assert all((margin == 0xFF).all() for margin in margins), (
+        margins = self.memory[:MARGIN].tobytes(), self.memory[-MARGIN:].tobytes()
+        assert margins == self.margins, (
             f"{name}: wrote outside of an array of shape {self.array.shape}"
         )
 
@@ -155,8 +167,3 @@ class Guarded:
         if self.bytes() == self.array.tobytes():
             return  # it was only read, and may be read-only
         self.array[...] = np.frombuffer(self.bytes(), self.array.dtype).reshape(self.array.shape)
-
-
-def address(array: StrictArray) -> int:
-    """As `minise.backend.cuda.launch.address`."""
-    return array._array.ctypes.data

@@ -9,10 +9,10 @@ Memory is (N, C, H, W) in C order throughout, unlike on the CPU, where channels 
 
 - whatever CuPy computes itself comes out in C order. Images with channels last would lose their
   order at every op that has no kernel here, and be copied back at the next that has one;
-- the pixels of a channel lie side by side: reading them is coalesced, a value per channel (BatchNorm,
-  SE's gates) is one value per row, and the sums over a channel run along memory;
-- a convolution's tile has pixels side by side too, and weights (O, C, R, S) are its other matrix as
-  they lie in memory: nothing is transposed, neither before nor after.
+- the pixels of a channel lie side by side: reading them is coalesced, a value per channel (of
+  BatchNorm, or SE's gates) is one value per row, and the sums over a channel run along memory;
+- a convolution's tile has pixels side by side too, and weights (O, C, R, S) are its other matrix
+  as they lie in memory: nothing is transposed, neither before nor after.
 
 What channels last would give is reads of four channels at once, and the layout that the
 low-precision tensor cores want; float32 is computed exactly here, without them.

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from .launch import blocks_for, launch, suits
+from .launch import THREADS, blocks_for, launch, suits
 
 Array = Any
 
@@ -80,7 +80,7 @@ def weight_gradient(xp: Any, c: Convolution, x: Array, dy: Array) -> Array:
     if splits == 1:
         return parts[0]
     dw = xp.empty(parts.shape[1:], dtype=x.dtype)
-    launch("sum_of_splits", x.dtype, (blocks_for(dw.size, 128),), parts, dw, dw.size, splits)
+    launch("sum_of_splits", x.dtype, (blocks_for(dw.size, THREADS),), parts, dw, dw.size, splits)
     return dw
 
 
@@ -118,12 +118,14 @@ def forward(op: Any, x: Array, weight: Array, bias: Array | None = None) -> Arra
     op.x, op.weight = map(op.xp.ascontiguousarray, (x, weight))
     bias = None if bias is None else op.xp.ascontiguousarray(bias)
     (N, C, H, W), (O, _, R, S) = x.shape, weight.shape
+    (stride_h, stride_w), (dilation_h, dilation_w) = op.stride, op.dilation
     (top, bottom), (left, right) = op.padding
-    P = (H + top + bottom - op.dilation[0] * (R - 1) - 1) // op.stride[0] + 1
-    Q = (W + left + right - op.dilation[1] * (S - 1) - 1) // op.stride[1] + 1
+    P = (H + top + bottom - dilation_h * (R - 1) - 1) // stride_h + 1
+    Q = (W + left + right - dilation_w * (S - 1) - 1) // stride_w + 1
     op.convolution = Convolution(
-        N, C, H, W, O, P, Q, R, S, op.groups, *op.stride, top, left, *op.dilation
-    )
+        N, C, H, W, O, P, Q, R, S, op.groups,
+        stride_h, stride_w, top, left, dilation_h, dilation_w,
+    )  # fmt: skip
     return output(op.xp, op.convolution, op.x, op.weight, bias)
 
 

@@ -19,6 +19,7 @@ Array = Any
 # In this order; a source uses what stands in those before it.
 SOURCES = ("threads", "product", "conv", "norm", "se", "elementwise", "pool", "loss", "sgd")
 THREADS = 128  # of a block, in every kernel
+ROWS = THREADS // 32  # rows that such a block works on at a time: see threads.cu
 REAL = {"float32": "float", "float64": "double"}
 MOST = 2**31  # indices are 32-bit integers
 

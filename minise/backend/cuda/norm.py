@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy
 
-from .launch import blocks_for, launch, suits
+from .launch import ROWS, THREADS, blocks_for, launch, suits
 
 Array = Any
 
-ROWS = 4  # rows that a block works on at a time
 ENOUGH = 512  # blocks for the sums
 
 
@@ -28,8 +27,9 @@ def forward(op: Any, x: Array, weight: Array, bias: Array) -> Array:
         parts, splits = sums(op.xp, "bn_sums", dtype, N, C, L, op.x)
         op.mean, op.var = (op.xp.empty(C, dtype=dtype) for _ in range(2))
         launch(
-            "bn_moments", dtype, (blocks_for(C, 128),), op.x, parts, op.mean, op.var, splits, N, C, L
-        )
+            "bn_moments", dtype, (blocks_for(C, THREADS),),
+            op.x, parts, op.mean, op.var, splits, N, C, L,
+        )  # fmt: skip
     else:
         op.mean, op.var = contiguous(op.mean), contiguous(op.var)
     y = op.xp.empty(x.shape, dtype=dtype)
@@ -46,12 +46,10 @@ def backward(op: Any, grad: Array) -> tuple[Array, Array, Array]:
     dy, dtype = op.xp.ascontiguousarray(grad), grad.dtype
     N, C = dy.shape[:2]
     L, eps = dy.size // (N * C), float(op.eps)
-    parts, splits = sums(
-        op.xp, "bn_gradient_sums", dtype, N, C, L, dy, op.x, op.y, op.mean
-    )
+    parts, splits = sums(op.xp, "bn_gradient_sums", dtype, N, C, L, dy, op.x, op.y, op.mean)
     dweight, dbias = (op.xp.empty(C, dtype=dtype) for _ in range(2))
     launch(
-        "bn_parameter_gradients", dtype, (blocks_for(C, 128),),
+        "bn_parameter_gradients", dtype, (blocks_for(C, THREADS),),
         parts, op.var, dweight, dbias, splits, C, eps,
     )  # fmt: skip
     dx = op.xp.empty(dy.shape, dtype=dtype)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .launch import blocks_for, launch, suits
+from .launch import ROWS, blocks_for, launch, suits
 
 Array = Any
-
-ROWS = 4  # rows that a block works on
 
 
 def squeeze(op: Any, x: Array) -> Array:
