@@ -469,10 +469,13 @@ def nll_loss(
     return _nll_loss("nll_loss", input, target, weight, ignore_index, reduction)
 
 
-def _nll_loss(name, input, target, weight, ignore_index, reduction):
+def _nll_loss(name, input, target, weight, ignore_index, reduction, check=True):
     check_reduction(name, reduction)
     check_floats(name, input=input)
-    check_labels(name, input, target, whole(name, "ignore_index", ignore_index))
+    check_targets(name, input, target)
+    ignore_index = whole(name, "ignore_index", ignore_index)
+    if check:
+        check_labels(name, input, target, ignore_index)
     weights = class_weights(name, input, weight)
     single = input.ndim == 1
     x, labels = (input.unsqueeze(0), target.unsqueeze(0)) if single else (input, target)
@@ -491,12 +494,16 @@ def cross_entropy(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
+    *,
+    check: bool = True,
 ) -> Tensor:
     """-Σ_c target_c · log softmax(input)_c, with class labels or class probabilities as target.
 
     input            logits (N, C, ...) or (C,)
     target           integers (N, ...), or probabilities of input's shape
     label_smoothing  ε: the target becomes (1 - ε) · target + ε / C  (Szegedy et al. 2016, sect. 7)
+    check            False: the labels are known to lie in [0, C), do not look at them; looking
+                     makes the program wait for a GPU
 
     Raises as `nll_loss`.
     """
@@ -518,7 +525,7 @@ def cross_entropy(
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, axis)
 
     log_p = input.log_softmax(axis)
-    hard = _nll_loss("cross_entropy", log_p, target, weight, ignore_index, reduction)
+    hard = _nll_loss("cross_entropy", log_p, target, weight, ignore_index, reduction, check)
     if label_smoothing == 0:
         return hard
     # The smoothed part asks for every class alike, at every label that counts.
@@ -563,8 +570,7 @@ def class_axis(name: str, input: Tensor) -> int:
     return 0 if input.ndim == 1 else 1
 
 
-def check_labels(name: str, input: Tensor, target: Tensor, ignore_index: int) -> None:
-    """A wrong label must not pass: CuPy would wrap it round, NumPy count it from the end."""
+def check_targets(name: str, input: Tensor, target: Tensor) -> None:
     check_tensors(name, target=target)
     axis = class_axis(name, input)
     expected = input.shape[:axis] + input.shape[axis + 1 :]
@@ -575,7 +581,14 @@ def check_labels(name: str, input: Tensor, target: Tensor, ignore_index: int) ->
         )
     if target.dtype.kind not in "iu":
         raise RuntimeError(f"{name}: labels must be integers, got {target.dtype}")
-    array, classes = target.data, input.shape[axis]
+
+
+def check_labels(name: str, input: Tensor, target: Tensor, ignore_index: int = -100) -> None:
+    """A wrong label must not pass: CuPy would wrap it round, NumPy count it from the end.
+
+    Only the shape of `input` counts, so labels that are still on the host can be checked there.
+    """
+    array, classes = target.data, input.shape[class_axis(name, input)]
     wrong = ((array < 0) | (array >= classes)) & (array != ignore_index)
     if bool(wrong.any()):
         label = int(array[wrong].reshape(-1)[0])

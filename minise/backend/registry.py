@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+from .capture import CaptureError, Recorder
+
 Kernel = Callable[..., Any]
 
 
@@ -25,6 +27,9 @@ class Backend:
     add          a + b as a new array, for the gradients of a tensor with several uses
     fast         fast kernels by op name: a pair (forward, backward) that replaces the plain
                  methods of the op of that name (see `Function.__call__`)
+    recorder     makes a Recorder (see capture.py); None: computations cannot be recorded
+    is_recording whether what this thread asks of the device is being recorded right now
+    memory       (bytes in use by arrays, bytes that are free); None where that means nothing
     """
 
     name: str
@@ -34,12 +39,21 @@ class Backend:
     synchronize: Callable[[], None] = lambda: None
     add: Callable[[Any, Any], Any] = operator.add
     fast: dict[str, tuple[Kernel, Kernel]] = field(default_factory=dict)
+    recorder: Callable[[], Recorder] | None = None
+    is_recording: Callable[[], bool] = lambda: False
+    memory: Callable[[], tuple[int, int]] | None = None
 
     def as_array(self, value: Any, dtype: Any = None) -> Any:
-        """`value` (a host array, a number, or an array of any backend) as an array of this one."""
+        """`value` (a host array, a number, or an array of any backend) as an array of this one.
+
+        Raises CaptureError for a host array with axes while a computation is being recorded: its
+        values would be recorded, and be the same ones in every replay.
+        """
         if not isinstance(value, self.array_type):
             home = of(value, default=None)
             value = value if home is None else home.to_numpy(value)
+            if getattr(value, "ndim", 0) and self.is_recording():
+                raise CaptureError(f"an array of shape {value.shape} comes from the host")
         return self.xp.asarray(value, dtype=dtype)
 
 

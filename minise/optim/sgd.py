@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from .. import backend
 from ..autograd import Array, Tensor
-from .optimizer import Optimizer, Options, State, check_not_negative
+from .optimizer import Optimizer, Options, State, check_not_negative, number
 
 
 class SGD(Optimizer):
@@ -60,7 +60,7 @@ class SGD(Optimizer):
             )
 
     def update(self, weights: Array, gradient: Array, state: State, options: Options) -> None:
-        lr, momentum = float(options["lr"]), float(options["momentum"])
+        lr, momentum = number(options["lr"], weights), float(options["momentum"])
         dampening, weight_decay = float(options["dampening"]), float(options["weight_decay"])
 
         if weight_decay != 0:
