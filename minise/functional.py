@@ -472,10 +472,7 @@ def nll_loss(
 def _nll_loss(name, input, target, weight, ignore_index, reduction, check=True):
     check_reduction(name, reduction)
     check_floats(name, input=input)
-    check_targets(name, input, target)
-    ignore_index = whole(name, "ignore_index", ignore_index)
-    if check:
-        check_labels(name, input, target, ignore_index)
+    check_labels(name, input, target, whole(name, "ignore_index", ignore_index), check)
     weights = class_weights(name, input, weight)
     single = input.ndim == 1
     x, labels = (input.unsqueeze(0), target.unsqueeze(0)) if single else (input, target)
@@ -503,7 +500,7 @@ def cross_entropy(
     target           integers (N, ...), or probabilities of input's shape
     label_smoothing  ε: the target becomes (1 - ε) · target + ε / C  (Szegedy et al. 2016, sect. 7)
     check            False: the labels are known to lie in [0, C), do not look at them; looking
-                     makes the program wait for a GPU
+                     may make the program wait for a GPU
 
     Raises as `nll_loss`.
     """
@@ -570,7 +567,13 @@ def class_axis(name: str, input: Tensor) -> int:
     return 0 if input.ndim == 1 else 1
 
 
-def check_targets(name: str, input: Tensor, target: Tensor) -> None:
+def check_labels(
+    name: str, input: Tensor, target: Tensor, ignore_index: int, values: bool = True
+) -> None:
+    """A wrong label must not pass: CuPy would wrap it round, NumPy count it from the end.
+
+    values   False: check shape and dtype only
+    """
     check_tensors(name, target=target)
     axis = class_axis(name, input)
     expected = input.shape[:axis] + input.shape[axis + 1 :]
@@ -581,14 +584,9 @@ def check_targets(name: str, input: Tensor, target: Tensor) -> None:
         )
     if target.dtype.kind not in "iu":
         raise RuntimeError(f"{name}: labels must be integers, got {target.dtype}")
-
-
-def check_labels(name: str, input: Tensor, target: Tensor, ignore_index: int = -100) -> None:
-    """A wrong label must not pass: CuPy would wrap it round, NumPy count it from the end.
-
-    Only the shape of `input` counts, so labels that are still on the host can be checked there.
-    """
-    array, classes = target.data, input.shape[class_axis(name, input)]
+    if not values:
+        return
+    array, classes = target.data, input.shape[axis]
     wrong = ((array < 0) | (array >= classes)) & (array != ignore_index)
     if bool(wrong.any()):
         label = int(array[wrong].reshape(-1)[0])

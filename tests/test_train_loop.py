@@ -233,6 +233,7 @@ def test_a_run_on_a_device(run, device):
             assert ours[name] == pytest.approx(theirs[name], rel=1e-3)
 
 
+@pytest.mark.parametrize("device", ["captured"], indirect=True)
 def test_a_run_that_is_resumed_on_a_device(run, device, monkeypatch, tmp_path):
     """It is captured anew, after other steps than in the run that was not interrupted."""
     options = {"backend": device, "epochs": 2, "limit": 18, "batch_size": 4}

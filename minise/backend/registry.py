@@ -27,6 +27,7 @@ class Backend:
     add          a + b as a new array, for the gradients of a tensor with several uses
     fast         fast kernels by op name: a pair (forward, backward) that replaces the plain
                  methods of the op of that name (see `Function.__call__`)
+    sgd          a step of `optim.SGD` for many parameters in one kernel; None: there is none
     recorder     makes a Recorder (see capture.py); None: computations cannot be recorded
     is_recording whether what this thread asks of the device is being recorded right now
     memory       (bytes in use by arrays, bytes that are free); None where that means nothing
@@ -39,6 +40,7 @@ class Backend:
     synchronize: Callable[[], None] = lambda: None
     add: Callable[[Any, Any], Any] = operator.add
     fast: dict[str, tuple[Kernel, Kernel]] = field(default_factory=dict)
+    sgd: Kernel | None = None
     recorder: Callable[[], Recorder] | None = None
     is_recording: Callable[[], bool] = lambda: False
     memory: Callable[[], tuple[int, int]] | None = None

@@ -72,16 +72,19 @@ class Optimizer:
         loss = None if closure is None else closure()
         for index, group in enumerate(self.param_groups):
             options = group if self._rates is None else {**group, "lr": self._rates[index]}
-            for param in group["params"]:
-                if param.grad is None:
-                    continue
-                weights, gradient = param.data, param.grad.data
-                self._check_gradient(weights, gradient)
-                if group["maximize"]:
-                    gradient = -gradient
-                self.update(weights, gradient, self.state.setdefault(param, {}), options)
+            gradients = {p: p.grad.data for p in group["params"] if p.grad is not None}
+            for param, gradient in gradients.items():
+                self._check_gradient(param.data, gradient)
+            self.update_group(gradients, options)
         self.has_stepped = True
         return loss
+
+    def update_group(self, gradients: dict[Tensor, Array], options: Options) -> None:
+        """Move the parameters of one group: here one after the other."""
+        for param, gradient in gradients.items():
+            if options["maximize"]:
+                gradient = -gradient
+            self.update(param.data, gradient, self.state.setdefault(param, {}), options)
 
     def make_capturable(self) -> None:
         """Keep on the device what changes from step to step, so that a recorded step reads it.
