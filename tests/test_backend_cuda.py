@@ -100,6 +100,7 @@ def plugged_in(kernels, monkeypatch):
             fast=dict(cuda.KERNELS),
             check_labels=labels.check,
             synchronize=labels.raise_if_wrong,
+            sgd=cuda.sgd.step,
         )
     )
     strict.sync_count = 0
@@ -375,25 +376,21 @@ RULES = [
 @needs_compiler
 @dtypes
 @pytest.mark.parametrize("options", RULES, ids=str)
-def test_sgd(device, dtype, options):
+def test_sgd(device, compiled, dtype, options):
     """More parameters than fit into one launch, of many sizes, for three steps."""
     shapes = [(1 + 37 * i % 11, 1 + i % 5) for i in range(70)] + [(1500,)]
-    expected = [Tensor(numbers(shape, dtype, i), True) for i, shape in enumerate(shapes)]
-    plain = optim.SGD(expected, lr=0.1, **options)
-    weights = [to_strict(tensor.data) for tensor in expected]
-    velocities = [strict.empty(shape, dtype=dtype) for shape in shapes]
-    lr = strict.full((), 0.1, dtype="float64")
-    for step in range(3):
-        gradients = [numbers(shape, dtype, 100 * step + i) for i, shape in enumerate(shapes)]
-        for tensor, gradient in zip(expected, gradients):
-            tensor.grad = Tensor(gradient)
-        plain.step()
-        cuda.sgd.step(
-            weights, [to_strict(gradient) for gradient in gradients],
-            velocities if options.get("momentum") else None, lr, first=step == 0, **options,
-        )  # fmt: skip
-    for ours, tensor in zip(weights, expected):
-        assert_close(from_strict(ours), tensor.data, TOLERANCES[dtype][0], "weights")
+    found = []
+    for place in (to_strict, numpy.array):
+        params = [Tensor(place(numbers(shape, dtype, i)), True) for i, shape in enumerate(shapes)]
+        optimizer = optim.SGD(params, lr=0.1, **options)
+        for step in range(3):
+            for i, param in enumerate(params):
+                param.grad = Tensor(place(numbers(param.shape, dtype, 100 * step + i)))
+            optimizer.step()
+        found.append([param.numpy() for param in params])
+    assert compiled.launched == {"sgd_step"}
+    for ours, theirs in zip(*found):
+        assert_close(ours, theirs, TOLERANCES[dtype][0], "weights")
 
 
 # --- a whole network ------------------------------------------------------------------------------
