@@ -204,10 +204,8 @@ def batch_norm(
         )
     op = kind(eps)
     output = op(input, gamma, beta)
-    for running, batch in ((running_mean, op.mean), (running_var, op.var * (count / (count - 1)))):
-        if running is not None:
-            running.data *= 1 - momentum
-            running.data += momentum * batch
+    if running_mean is not None and running_var is not None:
+        op.update_running(running_mean.data, running_var.data, momentum)
     return output if fused or not relu else output.relu()
 
 

@@ -30,7 +30,7 @@ struct dim3 {
 };
 static dim3 gridDim, blockDim, blockIdx, threadIdx;
 
-static unsigned long long atomicMin(unsigned long long* place, unsigned long long value)
+inline unsigned long long atomicMin(unsigned long long* place, unsigned long long value)
 {
     const unsigned long long before = *place;
     *place = min(before, value);

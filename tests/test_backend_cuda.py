@@ -31,7 +31,6 @@ from minise.backend import cuda
 from minise.backend.cuda import launch
 
 dtypes = pytest.mark.parametrize("dtype", TOLERANCES)
-reals = pytest.mark.parametrize("real", launch.REAL.values())
 
 
 # --- they compile ---------------------------------------------------------------------------------
@@ -50,8 +49,9 @@ def nvrtc(code: str, real: str, architecture: str) -> bytes:
 
 
 @pytest.mark.slow
-@reals
-@pytest.mark.parametrize("architecture", ["sm_75", "sm_80", "sm_90"])
+@pytest.mark.parametrize(
+    ("real", "architecture"), [("float", "sm_75"), ("double", "sm_80"), ("float", "sm_90")]
+)
 def test_nvrtc_compiles_the_kernels(real, architecture):
     assert nvrtc(launch.code(), real, architecture).startswith(b"\x7fELF")
 
@@ -426,36 +426,37 @@ def test_a_network(device, compiled):
 
 # --- the comparison notices mistakes --------------------------------------------------------------
 
-# op, what stands in a source, what is put in its place, what is said about it
+# op, its sources, what stands there, what is put in its place, what is said about it
+CONV, NORM, POOL = ("product", "conv"), ("norm",), ("pool",)
 MISTAKES = {
     "index": (
-        "conv2d", "(tap.channel * conv.H + row) * conv.W", "(tap.channel * conv.H + row) * conv.H",
-        "^output: .* off",
+        "conv2d", CONV, "(tap.channel * conv.H + row) * conv.W",
+        "(tap.channel * conv.H + row) * conv.H", "^output: .* off",
     ),
-    "tail": ("conv2d", "inside = k + i < last", "inside = k + i <= last", "around its arrays"),
-    "border": ("conv2d", "? p * conv.stride_h - conv.top", "? p * conv.stride_h", "^output"),
-    "barrier": ("conv2d", "__syncthreads();  // the tile is complete", "", "order of threads"),
+    "tail": ("conv2d", CONV, "inside = k + i < last", "inside = k + i <= last", "its arrays"),
+    "border": ("conv2d", CONV, "p * conv.stride_h - conv.top :", "p * conv.stride_h :", "^output"),
+    "barrier": ("conv2d", CONV, "__syncthreads();  // the tile", "// the tile", "order of threads"),
     "barrier in a branch": (
-        "batch_norm", "        __syncthreads();\n    }",
-        "        if (half > place) __syncthreads();\n    }",
-        "others do not come to",
+        "batch_norm", NORM, "        __syncthreads();\n    }",
+        "        if (half > place) __syncthreads();\n    }", "others do not come to",
     ),
-    "outside": ("relu", "i < count; i +=", "i <= count; i +=", "wrote outside"),
+    "outside": ("relu", ("elementwise",), "i < count; i +=", "i <= count; i +=", "wrote outside"),
     "forgotten": (
-        "max_pool2d", "    dx[pixel] = sum;", "    if (sum != 0) dx[pixel] = sum;",
+        "max_pool2d", POOL, "    dx[pixel] = sum;", "    if (sum != 0) dx[pixel] = sum;",
         "^gradient of input 0",
     ),
-    "type": ("batch_norm", "double eps, int rectified", "float eps, int rectified", "9 is f8"),
-    "row": ("log_softmax", "row < rows ? start + C :", "row < rows ? start + C - 1 :", "^output"),
+    "type": ("batch_norm", NORM, "double eps, int rect", "float eps, int rect", "9 is f8"),
+    "row": ("log_softmax", ("loss",), "rows ? start + C :", "rows ? start + C - 1 :", "^output"),
 }  # fmt: skip
 
 
 @needs_compiler
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_noticed(tmp_path, monkeypatch, mistake):
-    name, right, wrong, message = MISTAKES[mistake]
-    assert right in launch.code()
-    kernels = cuda_on_host.Kernels(launch.code().replace(right, wrong, 1), tmp_path)
+    name, sources, right, wrong, message = MISTAKES[mistake]
+    code = launch.code(("threads", *sources))
+    assert right in code
+    kernels = cuda_on_host.Kernels(code.replace(right, wrong, 1), tmp_path)
     for _ in plugged_in(kernels, monkeypatch):
         with pytest.raises(AssertionError, match=message):
             compare(OPS[name][0], *arguments(name, "float64"))

@@ -7,7 +7,7 @@ process need not wait.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -24,12 +24,12 @@ REAL = {"float32": "float", "float64": "double"}
 MOST = 2**31  # indices are 32-bit integers
 
 
-def code() -> str:
-    """All sources as one; messages of the compiler name the file and line they are about."""
+def code(sources: Sequence[str] = SOURCES) -> str:
+    """The sources as one; messages of the compiler name the file and line they are about."""
     folder = resources.files(__package__)
     return "".join(
         f'#line 1 "{name}.cu"\n{(folder / f"{name}.cu").read_text(encoding="utf-8")}'
-        for name in SOURCES
+        for name in sources
     )
 
 

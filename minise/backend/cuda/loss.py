@@ -70,7 +70,7 @@ class LabelCheck:
     loss NaN, so that nothing goes wrong silently in between.
     """
 
-    NOTHING = 2**64 - 1
+    NOTHING = 2**62  # more than any other value
 
     def __init__(self, xp: Any, to_numpy: Callable[[Array], numpy.ndarray]) -> None:
         self.xp, self.to_numpy = xp, to_numpy

@@ -62,6 +62,18 @@ extern "C" __global__ void bn_moments(
     var[c] = variance < 0 ? 0 : variance;
 }
 
+// running = (1 - momentum) · running + momentum · that of the batch, var divided by count - 1.
+extern "C" __global__ void bn_update_running(
+    const Real* mean, const Real* var, Real* running_mean, Real* running_var, int C, double count,
+    double momentum)
+{
+    const int c = blockIdx.x * THREADS + threadIdx.x;
+    if (c >= C) return;
+    const Real unbiased = var[c] * Real(count / (count - 1)), m = momentum;
+    running_mean[c] = (1 - m) * running_mean[c] + m * mean[c];
+    running_var[c] = (1 - m) * running_var[c] + m * unbiased;
+}
+
 // One row (image n, channel c) per LANES threads.
 extern "C" __global__ void bn_normalise(
     const Real* x, const Real* mean, const Real* var, const Real* weight, const Real* bias,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy
@@ -26,6 +27,7 @@ def forward(op: Any, x: Array, weight: Array, bias: Array) -> Array:
     if op.from_batch:
         parts, splits = sums(op.xp, "bn_sums", dtype, N, C, L, op.x)
         op.mean, op.var = (op.xp.empty(C, dtype=dtype) for _ in range(2))
+        op.count, op.update_running = N * L, partial(update_running, op)
         launch(
             "bn_moments", dtype, (blocks_for(C, THREADS),),
             op.x, parts, op.mean, op.var, splits, N, C, L,
@@ -40,6 +42,18 @@ def forward(op: Any, x: Array, weight: Array, bias: Array) -> Array:
     )  # fmt: skip
     op.y = y if rectified else None
     return y
+
+
+def update_running(op: Any, mean: Array, var: Array, momentum: float) -> None:
+    """See minise.ops.norm.BatchNorm.update_running."""
+    if not (mean.flags.c_contiguous and var.flags.c_contiguous):
+        type(op).update_running(op, mean, var, momentum)
+        return
+    C = op.mean.size
+    launch(
+        "bn_update_running", op.mean.dtype, (blocks_for(C, THREADS),),
+        op.mean, op.var, mean, var, C, float(op.count), float(momentum),
+    )  # fmt: skip
 
 
 def backward(op: Any, grad: Array) -> tuple[Array, Array, Array]:
