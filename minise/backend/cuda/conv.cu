@@ -8,8 +8,8 @@
 //   input gradient     c         pixels (nhw)    taps (ors)      weight          dy under a tap
 //   weight gradient    o         taps (crs)      pixels (npq)    dy              pixel under a tap
 //
-// The loaders below compute where A[m, k] and B[k, n] lie in memory. What differs from thread to
-// thread (the pixel) is worked out once; what changes with k (the tap) is counted on, not divided.
+// The loaders below (see product.cu) compute where A[m, k] and B[k, n] lie in memory. What differs
+// from thread to thread (the pixel) is worked out once; what changes with k (the tap) is counted on.
 // Groups are convolutions of their own: C and O below are the channels of one group.
 
 struct Convolution {
@@ -36,55 +36,59 @@ struct Tap {
 
 // A[o, crs]: the weights, as they lie in memory.
 template <class T>
-struct Weights {
+struct Weights : SharedAlongK<T::K, T::M> {
     const Real* weight;  // of this group
-    int first, O, taps;
+    const int first, O, taps;
 
-    __device__ void load(Real (*to)[T::A_ROW], int k, int last) const
+    __device__ Weights(const Real* weight, int first, int O, int taps)
+        : weight(weight), first(first), O(O), taps(taps)
     {
-        const int i = threadIdx.x % T::K;
-        for (int m = threadIdx.x / T::K; m < T::M; m += THREADS / T::K) {
-            const bool exists = k + i < last && first + m < O;
-            to[i][m] = exists ? weight[(first + m) * taps + k + i] : Real(0);
+    }
+
+    __device__ void fetch(int k, int last)
+    {
+        const int tap = k + this->k();
+#pragma unroll
+        for (int i = 0; i < this->EACH; ++i) {
+            const int o = first + this->place(i);
+            this->fetched[i] = tap < last && o < O ? weight[o * taps + tap] : Real(0);
         }
     }
 };
 
 // B[crs, npq]: what tap (c, r, s) of the window of pixel (n, p, q) sees, 0 in the border.
-// Each thread loads whole columns: the windows of one pixel, or of several.
 template <class T>
-struct Windows {
-    static constexpr int PIXELS = T::N / THREADS;
+struct Windows : SharedAcross<T::K, T::N> {
     const Convolution conv;
-    const Real* image[PIXELS];  // the group's first channel
-    int h[PIXELS], w[PIXELS];   // upper left corner of the window
+    const Real* image[Windows::EACH];        // the group's first channel
+    int h[Windows::EACH], w[Windows::EACH];  // upper left corner of the window
     Tap tap;
 
     __device__ Windows(const Convolution& conv, const Real* x, int group, int first)
         : conv(conv), tap{0, 0, 0}
     {
-        for (int j = 0; j < PIXELS; ++j) {
-            const int pixel = first + threadIdx.x + j * THREADS;
+        for (int i = 0; i < this->EACH; ++i) {
+            const int pixel = first + this->place(i);
             const int n = pixel / (conv.P * conv.Q);
             const int p = pixel / conv.Q % conv.P, q = pixel % conv.Q;
             const int channel = n * conv.C + group * (conv.C / conv.G);
-            image[j] = x + channel * conv.H * conv.W;
-            h[j] = n < conv.N ? p * conv.stride_h - conv.top : -(1 << 30);  // sees only border
-            w[j] = q * conv.stride_w - conv.left;
+            image[i] = x + channel * conv.H * conv.W;
+            h[i] = n < conv.N ? p * conv.stride_h - conv.top : -(1 << 30);  // sees only border
+            w[i] = q * conv.stride_w - conv.left;
         }
     }
 
-    __device__ void load(Real (*to)[T::B_ROW], int k, int last)
+    __device__ void fetch(int k, int last)
     {
 #pragma unroll
-        for (int i = 0; i < T::K; ++i) {
-            for (int j = 0; j < PIXELS; ++j) {
-                const int row = h[j] + tap.r * conv.dilation_h;
-                const int column = w[j] + tap.s * conv.dilation_w;
-                const bool inside = k + i < last && 0 <= row && row < conv.H && 0 <= column &&
-                                    column < conv.W;
+        for (int j = 0; j < T::K; ++j) {
+#pragma unroll
+            for (int i = 0; i < this->EACH; ++i) {
+                const int row = h[i] + tap.r * conv.dilation_h;
+                const int column = w[i] + tap.s * conv.dilation_w;
+                const bool inside = k + j < last && within(row, conv.H) && within(column, conv.W);
                 const int place = (tap.channel * conv.H + row) * conv.W + column;
-                to[i][threadIdx.x + j * THREADS] = inside ? image[j][place] : Real(0);
+                this->fetched[j][i] = inside ? image[i][place] : Real(0);
             }
             tap.next(conv.R, conv.S);
         }
@@ -99,20 +103,21 @@ __device__ void forward(
     const int O = conv.O / conv.G, taps = conv.C / conv.G * conv.R * conv.S;
     const int group = blockIdx.z;
     const int first_o = blockIdx.y * T::M, first_pixel = blockIdx.x * T::N;
-    Weights<T> left{weight + group * O * taps, first_o, O, taps};
+    Weights<T> left(weight + group * O * taps, first_o, O, taps);
     Windows<T> right(conv, x, group, first_pixel);
     Real sum[T::PER_M][T::PER_N] = {};
     product<T>(left, right, 0, taps, sum);
 
     const int PQ = conv.P * conv.Q;
+#pragma unroll
     for (int j = 0; j < T::PER_N; ++j) {
         const int pixel = first_pixel + T::column(j), n = pixel / PQ;
+        if (n >= conv.N) continue;
+        const int place = n * conv.O * PQ + pixel % PQ;
+#pragma unroll
         for (int i = 0; i < T::PER_M; ++i) {
-            const int o = first_o + T::row(i);
-            if (n >= conv.N || o >= O) continue;
-            const int channel = group * O + o;
-            const Real value = bias ? sum[i][j] + bias[channel] : sum[i][j];
-            y[(n * conv.O + channel) * PQ + pixel % PQ] = value;
+            const int o = first_o + T::row(i), channel = group * O + o;
+            if (o < O) y[place + channel * PQ] = sum[i][j] + (bias ? bias[channel] : Real(0));
         }
     }
 }
@@ -157,62 +162,69 @@ struct PixelClass {
 
 // A[c, ors]: the weights of the class's taps.
 template <class T>
-struct TurnedWeights {
+struct TurnedWeights : SharedAlongK<T::K, T::M> {
     const Convolution conv;
     const PixelClass pixels;
     const Real* weight;  // of this group
-    int first, C;
+    const int first, C;
 
-    __device__ void load(Real (*to)[T::A_ROW], int k, int last) const
+    __device__ TurnedWeights(
+        const Convolution& conv, const PixelClass& pixels, const Real* weight, int first, int C)
+        : conv(conv), pixels(pixels), weight(weight), first(first), C(C)
     {
-        const int i = threadIdx.x % T::K, tap = k + i;
+    }
+
+    __device__ void fetch(int k, int last)
+    {
+        const int tap = k + this->k();
+        if (pixels.R * pixels.S == 0) return;  // there is nothing to fetch, nor to divide by
         const int o = tap / (pixels.R * pixels.S);
         const int r = pixels.tap_h + tap / pixels.S % pixels.R * conv.stride_h;
         const int s = pixels.tap_w + tap % pixels.S * conv.stride_w;
-        for (int m = threadIdx.x / T::K; m < T::M; m += THREADS / T::K) {
-            const int c = first + m;
+#pragma unroll
+        for (int i = 0; i < this->EACH; ++i) {
+            const int c = first + this->place(i);
             const int place = ((o * C + c) * conv.R + r) * conv.S + s;
-            to[i][m] = tap < last && c < C ? weight[place] : Real(0);
+            this->fetched[i] = tap < last && c < C ? weight[place] : Real(0);
         }
     }
 };
 
 // B[ors, nhw]: the gradient of the output pixel that saw pixel (n, h, w) through tap (r, s).
 template <class T>
-struct Gradients {
-    static constexpr int PIXELS = T::N / THREADS;
+struct Gradients : SharedAcross<T::K, T::N> {
     const Convolution conv;
     const PixelClass pixels;
-    const Real* image[PIXELS];
-    int p[PIXELS], q[PIXELS];  // which output pixel saw it through the first tap
+    const Real* image[Gradients::EACH];
+    int p[Gradients::EACH], q[Gradients::EACH];  // which output pixel saw it by the first tap
     Tap tap;
 
     __device__ Gradients(
         const Convolution& conv, const PixelClass& pixels, const Real* dy, int group, int first)
         : conv(conv), pixels(pixels), tap{0, 0, 0}
     {
-        for (int j = 0; j < PIXELS; ++j) {
-            const int pixel = first + threadIdx.x + j * THREADS;
+        for (int i = 0; i < this->EACH; ++i) {
+            const int pixel = first + this->place(i);
             const int n = pixel / (pixels.height * pixels.width);
             const int channel = n * conv.O + group * (conv.O / conv.G);
-            image[j] = dy + channel * conv.P * conv.Q;
+            image[i] = dy + channel * conv.P * conv.Q;
             const int row = pixel / pixels.width % pixels.height;
-            p[j] = n < conv.N ? pixels.start_h + row : -(1 << 30);
-            q[j] = pixels.start_w + pixel % pixels.width;
+            p[i] = n < conv.N ? pixels.start_h + row : -(1 << 30);
+            q[i] = pixels.start_w + pixel % pixels.width;
         }
     }
 
-    __device__ void load(Real (*to)[T::B_ROW], int k, int last)
+    __device__ void fetch(int k, int last)
     {
 #pragma unroll
-        for (int i = 0; i < T::K; ++i) {
-            for (int j = 0; j < PIXELS; ++j) {
-                const int row = p[j] - tap.r * conv.dilation_h;
-                const int column = q[j] - tap.s * conv.dilation_w;
-                const bool inside = k + i < last && 0 <= row && row < conv.P && 0 <= column &&
-                                    column < conv.Q;
+        for (int j = 0; j < T::K; ++j) {
+#pragma unroll
+            for (int i = 0; i < this->EACH; ++i) {
+                const int row = p[i] - tap.r * conv.dilation_h;
+                const int column = q[i] - tap.s * conv.dilation_w;
+                const bool inside = k + j < last && within(row, conv.P) && within(column, conv.Q);
                 const int place = (tap.channel * conv.P + row) * conv.Q + column;
-                to[i][threadIdx.x + j * THREADS] = inside ? image[j][place] : Real(0);
+                this->fetched[j][i] = inside ? image[i][place] : Real(0);
             }
             tap.next(pixels.R, pixels.S);
         }
@@ -233,20 +245,23 @@ __device__ void input_gradient(
     if (first_pixel >= conv.N * count) return;  // a class may have fewer pixels than the largest
 
     const int taps = O * pixels.R * pixels.S;  // maybe 0: a pixel that no window saw
-    TurnedWeights<T> left{
-        conv, pixels, weight + group * O * C * conv.R * conv.S, first_c, C};
+    TurnedWeights<T> left(conv, pixels, weight + group * O * C * conv.R * conv.S, first_c, C);
     Gradients<T> right(conv, pixels, dy, group, first_pixel);
     Real sum[T::PER_M][T::PER_N] = {};
     product<T>(left, right, 0, taps, sum);
 
+    const int HW = conv.H * conv.W;
+#pragma unroll
     for (int j = 0; j < T::PER_N; ++j) {
         const int pixel = first_pixel + T::column(j), n = pixel / count;
+        if (n >= conv.N) continue;
         const int h = pixels.first_h + pixel / pixels.width % pixels.height * conv.stride_h;
         const int w = pixels.first_w + pixel % pixels.width * conv.stride_w;
+        const int place = n * conv.C * HW + h * conv.W + w;
+#pragma unroll
         for (int i = 0; i < T::PER_M; ++i) {
             const int c = first_c + T::row(i);
-            if (n >= conv.N || c >= C) continue;
-            dx[((n * conv.C + group * C + c) * conv.H + h) * conv.W + w] = sum[i][j];
+            if (c < C) dx[place + (group * C + c) * HW] = sum[i][j];
         }
     }
 }
@@ -259,31 +274,37 @@ __device__ void input_gradient(
 // pixels are split into stretches, each with sums of its own; `sum_of_splits` adds these in order.
 // (Adding to one place from all blocks at once, with atomics, would give other bits every time.)
 
-// A[o, npq]: dy. A thread always loads the same k of the tile: neighbours read neighbouring pixels.
+// A[o, npq]: dy.
 template <class T>
-struct OutputRows {
+struct OutputRows : SharedAlongK<T::K, T::M> {
     const Convolution conv;
     const Real* dy;
-    int first, O, group;
+    const int first, O, group;
 
-    __device__ void load(Real (*to)[T::A_ROW], int k, int last) const
+    __device__ OutputRows(const Convolution& conv, const Real* dy, int first, int O, int group)
+        : conv(conv), dy(dy), first(first), O(O), group(group)
     {
-        const int i = threadIdx.x % T::K, pixel = k + i;
+    }
+
+    __device__ void fetch(int k, int last)
+    {
+        const int pixel = k + this->k();
         const int PQ = conv.P * conv.Q, n = pixel / PQ;
         const Real* image = dy + (n * conv.O + group * O) * PQ + pixel % PQ;
-        for (int m = threadIdx.x / T::K; m < T::M; m += THREADS / T::K) {
-            const bool exists = pixel < last && first + m < O;
-            to[i][m] = exists ? image[(first + m) * PQ] : Real(0);
+#pragma unroll
+        for (int i = 0; i < this->EACH; ++i) {
+            const int o = first + this->place(i);
+            this->fetched[i] = pixel < last && o < O ? image[o * PQ] : Real(0);
         }
     }
 };
 
 // B[npq, crs]: what the windows see, as in `Windows`, with the roles of k and n exchanged.
 template <class T>
-struct WindowRows {
+struct WindowRows : SharedAlongK<T::K, T::N> {
     const Convolution conv;
     const Real* x;
-    int group;
+    const int group;
     Tap* taps;  // of the T::N columns, in shared memory
 
     __device__ WindowRows(const Convolution& conv, const Real* x, int group, int first)
@@ -299,20 +320,21 @@ struct WindowRows {
         __syncthreads();
     }
 
-    __device__ void load(Real (*to)[T::B_ROW], int k, int last) const
+    __device__ void fetch(int k, int last)
     {
-        const int i = threadIdx.x % T::K, pixel = k + i;
+        const int pixel = k + this->k();
         const int n = pixel / (conv.P * conv.Q);
         const int h = pixel / conv.Q % conv.P * conv.stride_h - conv.top;
         const int w = pixel % conv.Q * conv.stride_w - conv.left;
         const Real* image = x + (n * conv.C + group * (conv.C / conv.G)) * conv.H * conv.W;
-        for (int j = threadIdx.x / T::K; j < T::N; j += THREADS / T::K) {
-            const Tap tap = taps[j];
+#pragma unroll
+        for (int i = 0; i < this->EACH; ++i) {
+            const Tap tap = taps[this->place(i)];
             const int row = h + tap.r * conv.dilation_h, column = w + tap.s * conv.dilation_w;
-            const bool inside = pixel < last && tap.channel >= 0 && 0 <= row && row < conv.H &&
-                                0 <= column && column < conv.W;
+            const bool inside = pixel < last && tap.channel >= 0 && within(row, conv.H) &&
+                                within(column, conv.W);
             const int place = (tap.channel * conv.H + row) * conv.W + column;
-            to[i][j] = inside ? image[place] : Real(0);
+            this->fetched[i] = inside ? image[place] : Real(0);
         }
     }
 };
@@ -325,18 +347,18 @@ __device__ void weight_gradient(
     const int O = conv.O / conv.G, taps = conv.C / conv.G * conv.R * conv.S;
     const int group = blockIdx.z / splits, split = blockIdx.z % splits;
     const int first_o = blockIdx.y * T::M, first_tap = blockIdx.x * T::N;
-    const int first = split * stretch, pixels = conv.N * conv.P * conv.Q;
-    const int last = first + stretch < pixels ? first + stretch : pixels;
-    OutputRows<T> left{conv, dy, first_o, O, group};
+    const int first = split * stretch, last = min(first + stretch, conv.N * conv.P * conv.Q);
+    OutputRows<T> left(conv, dy, first_o, O, group);
     WindowRows<T> right(conv, x, group, first_tap);
     Real sum[T::PER_M][T::PER_N] = {};
     product<T>(left, right, first, last, sum);
 
+#pragma unroll
     for (int i = 0; i < T::PER_M; ++i) {
+#pragma unroll
         for (int j = 0; j < T::PER_N; ++j) {
             const int o = first_o + T::row(i), tap = first_tap + T::column(j);
-            if (o >= O || tap >= taps) continue;
-            dw[(split * conv.O + group * O + o) * taps + tap] = sum[i][j];
+            if (o < O && tap < taps) dw[(split * conv.O + group * O + o) * taps + tap] = sum[i][j];
         }
     }
 }
