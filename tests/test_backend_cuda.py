@@ -73,6 +73,12 @@ def test_nvrtc_finds_a_mistake(mistake, message):
         nvrtc(code.replace(*mistake), "double", "sm_90")
 
 
+def test_cupy_takes_the_sources():
+    """As far as that goes without a GPU: the names of the arguments."""
+    cupy = pytest.importorskip("cupy")
+    assert isinstance(launch.module.__wrapped__("float"), cupy.RawModule)
+
+
 # --- they compute the right numbers ---------------------------------------------------------------
 
 needs_compiler = pytest.mark.skipif(cuda_on_host.COMPILER is None, reason="g++ is not installed")
@@ -105,8 +111,10 @@ def plugged_in(kernels, monkeypatch):
     )
     strict.sync_count = 0
     kernels.launched.clear()
-    yield home
-    backend.register(before)
+    try:
+        yield home
+    finally:
+        backend.register(before)
 
 
 def outcome(f, arrays, upstream, place, constant=()):
@@ -207,7 +215,6 @@ def test_linear(device, dtype, shape, bias):
 
 N, C, H, W = IMAGES = (3, 5, 6, 7)
 GATES = (N, C, 1, 1)
-TRAINING = {"training": True}
 
 OPS = {
     "conv2d": (lambda x, w: F.conv2d(x, w, padding=1), IMAGES, (4, C, 3, 3)),

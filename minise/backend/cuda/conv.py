@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from .launch import THREADS, blocks_for, launch, suits
+from .launch import MOST, THREADS, blocks_for, launch, suits
 
 Array = Any
 
@@ -110,13 +110,6 @@ def tiles(rows: int, columns: int, products: int) -> tuple[int, int, int, int]:
 def forward(op: Any, x: Array, weight: Array, bias: Array | None = None) -> Array:
     """See minise.ops.conv.Conv2d."""
     given = (x, weight) if bias is None else (x, weight, bias)
-    # The gradient's classes of pixels are worked out for a stride or a dilation, not for both.
-    both = max(op.stride) > 1 and max(op.dilation) > 1
-    if not suits(*given) or both or op.groups * op.stride[0] * op.stride[1] > MOST_GROUPS:
-        op.fast_backward = None
-        return op.forward(*given)
-    op.x, op.weight = map(op.xp.ascontiguousarray, (x, weight))
-    bias = None if bias is None else op.xp.ascontiguousarray(bias)
     (N, C, H, W), (O, _, R, S) = x.shape, weight.shape
     (stride_h, stride_w), (dilation_h, dilation_w) = op.stride, op.dilation
     (top, bottom), (left, right) = op.padding
@@ -126,6 +119,14 @@ def forward(op: Any, x: Array, weight: Array, bias: Array | None = None) -> Arra
         N, C, H, W, O, P, Q, R, S, op.groups,
         stride_h, stride_w, top, left, dilation_h, dilation_w,
     )  # fmt: skip
+    # The gradient's classes of pixels are worked out for a stride or a dilation, not for both.
+    both = max(op.stride) > 1 and max(op.dilation) > 1
+    too_large = N * O * P * Q >= MOST or op.groups * stride_h * stride_w > MOST_GROUPS
+    if not suits(*given) or both or too_large:
+        op.fast_backward = None
+        return op.forward(*given)
+    op.x, op.weight = map(op.xp.ascontiguousarray, (x, weight))
+    bias = None if bias is None else op.xp.ascontiguousarray(bias)
     return output(op.xp, op.convolution, op.x, op.weight, bias)
 
 
