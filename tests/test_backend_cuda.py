@@ -304,6 +304,15 @@ def test_plain_turns_the_kernels_off(device, compiled):
 
 
 @needs_compiler
+@pytest.mark.parametrize("enough", [1, 10, 10_000])
+@pytest.mark.parametrize("name", ["batch_norm", "batch_norm_relu"])
+def test_batch_norm_sums_in_one_or_several_splits(device, monkeypatch, name, enough):
+    monkeypatch.setattr(cuda.norm, "ENOUGH", enough)
+    shapes = (19, 3, 5, 8), (3,), (3,)
+    assert compare(OPS[name][0], *(numbers(s, "float64", i) for i, s in enumerate(shapes)))
+
+
+@needs_compiler
 @dtypes
 @pytest.mark.parametrize("offset", [10, 1e3, -1e5])
 def test_batch_norm_far_from_zero(device, dtype, offset):
