@@ -304,6 +304,18 @@ def test_plain_turns_the_kernels_off(device, compiled):
 
 
 @needs_compiler
+@pytest.mark.parametrize("kernel", [(3, 5), (4, 2)])
+@pytest.mark.parametrize("stride", [(2, 1), (1, 3), (5, 5)])
+@pytest.mark.parametrize("padding", [(1, 0), (0, 1), (1, 1)])
+@pytest.mark.parametrize("ceil", [False, True])
+def test_pools_that_differ_in_height_and_width(device, kernel, stride, padding, ceil):
+    x = numbers((2, 3, 9, 11), "float64")
+    assert compare(lambda x: F.max_pool2d(x, kernel, stride, padding, (1, 2), ceil), x)
+    assert compare(lambda x: F.avg_pool2d(x, kernel, stride, padding, ceil, True), x)
+    assert compare(lambda x: F.avg_pool2d(x, kernel, stride, padding, ceil, False), x)
+
+
+@needs_compiler
 @pytest.mark.parametrize("enough", [1, 10, 10_000])
 @pytest.mark.parametrize("name", ["batch_norm", "batch_norm_relu"])
 def test_batch_norm_sums_in_one_or_several_splits(device, monkeypatch, name, enough):
