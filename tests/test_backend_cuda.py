@@ -70,7 +70,7 @@ def test_nvrtc_finds_a_mistake(mistake, message):
     code = launch.code(("threads", "product", "conv"))
     assert mistake[0] in code
     with pytest.raises(compiler.CompileException, match=message):
-        nvrtc(code.replace(*mistake), "double", "sm_90")
+        nvrtc(code.replace(*mistake), "float", "sm_90")
 
 
 def test_cupy_takes_the_sources():
