@@ -86,6 +86,8 @@ class CapturedStep:
             if self.refused or (self.batch and self.batch[0].shape != images.shape):
                 return self.step(images, labels)
             self.seen[images.shape] += 1
+            if self.seen[images.shape] == WARM_UP:  # its kernels are compiled in this step
+                self.step.optimizer.make_capturable()
             if self.seen[images.shape] <= WARM_UP:
                 return self.recorder.warm_up(lambda: self.step(images, labels))
             if self.batch is None or self.options != self.baked_in():
@@ -102,7 +104,6 @@ class CapturedStep:
 
     def record(self, images: numpy.ndarray, labels: numpy.ndarray) -> None:
         step = self.step
-        step.optimizer.make_capturable()
         batch = tuple(Tensor(step.home.as_array(array)) for array in (images, labels))
         try:
             self.result = self.recorder.record(lambda: step.update(*batch))
