@@ -204,10 +204,8 @@ def batch_norm(
         )
     op = kind(eps)
     output = op(input, gamma, beta)
-    for running, batch in ((running_mean, op.mean), (running_var, op.var * (count / (count - 1)))):
-        if running is not None:
-            running.data *= 1 - momentum
-            running.data += momentum * batch
+    if running_mean is not None and running_var is not None:
+        op.update_running(running_mean.data, running_var.data, momentum)
     return output if fused or not relu else output.relu()
 
 
@@ -587,6 +585,10 @@ def check_labels(
     if not values:
         return
     array, classes = target.data, input.shape[axis]
+    deferred = backend.of(array).check_labels
+    if deferred is not None and backend.using_fast_kernels():
+        deferred(name, array, classes, ignore_index)
+        return
     wrong = ((array < 0) | (array >= classes)) & (array != ignore_index)
     if bool(wrong.any()):
         label = int(array[wrong].reshape(-1)[0])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
-from . import cupy_package
+import numpy
+
+from . import cuda, cupy_package
 from .capture import Recorder
 from .registry import Backend
 
@@ -27,6 +30,16 @@ def create() -> Backend:
         ) from error
     cupy_package.check_driver(cupy)
 
+    labels = cuda.LabelCheck(cupy, cupy.asnumpy)
+
+    def to_numpy(array: Any) -> numpy.ndarray:
+        labels.raise_if_wrong()
+        return cupy.asnumpy(array)
+
+    def synchronize() -> None:
+        cupy.cuda.get_current_stream().synchronize()
+        labels.raise_if_wrong()
+
     def memory() -> tuple[int, int]:
         pool = cupy.get_default_memory_pool()
         free, _ = cupy.cuda.runtime.memGetInfo()
@@ -36,8 +49,11 @@ def create() -> Backend:
         name="cupy",
         xp=cupy,
         array_type=cupy.ndarray,
-        to_numpy=cupy.asnumpy,
-        synchronize=lambda: cupy.cuda.get_current_stream().synchronize(),
+        to_numpy=to_numpy,
+        synchronize=synchronize,
+        fast=dict(cuda.KERNELS),
+        check_labels=labels.check,
+        sgd=cuda.sgd.step,
         recorder=new_recorder,
         is_recording=lambda: cupy.cuda.get_current_stream().is_capturing(),
         memory=memory,

@@ -27,6 +27,9 @@ class Backend:
     add          a + b as a new array, for the gradients of a tensor with several uses
     fast         fast kernels by op name: a pair (forward, backward) that replaces the plain
                  methods of the op of that name (see `Function.__call__`)
+    check_labels called with (function name, labels, number of classes, ignored label): looks at the
+                 labels without waiting for them, and raises IndexError for a wrong one when a value
+                 is read from the device; None: the caller looks at once
     sgd          a step of `optim.SGD` for many parameters in one kernel; None: there is none
     recorder     makes a Recorder (see capture.py); None: computations cannot be recorded
     is_recording whether what this thread asks of the device is being recorded right now
@@ -40,6 +43,7 @@ class Backend:
     synchronize: Callable[[], None] = lambda: None
     add: Callable[[Any, Any], Any] = operator.add
     fast: dict[str, tuple[Kernel, Kernel]] = field(default_factory=dict)
+    check_labels: Callable[[str, Any, int, int], None] | None = None
     sgd: Kernel | None = None
     recorder: Callable[[], Recorder] | None = None
     is_recording: Callable[[], bool] = lambda: False
