@@ -130,7 +130,7 @@ def test_the_same_seed_gives_the_same_network_and_batches(device, pictures):
         assert np.array_equal(labels, same_labels)
 
 
-@devices.every
+@devices.gpu_only  # on the strict array: test_train_loop.py
 def test_an_epoch_of_the_training_loop(device, pictures, tmp_path):
     results = []
     with devices.own_kernels():

@@ -55,10 +55,11 @@ def new_step(make=OPTIMIZERS["sgd"], layer=None, **options):
     return Step(model, make([*model.parameters()]), 3, **options)
 
 
-def batches(count=STEPS, size=4):
+def batches(count=STEPS, size=4, side=8):
     random = np.random.RandomState(0)
     for _ in range(count):
-        yield random.standard_normal((size, 3, 8, 8)).astype("float32"), random.randint(0, 3, size)
+        images = random.standard_normal((size, 3, side, side)).astype("float32")
+        yield images, random.randint(0, 3, size)
 
 
 def train(step, run, given, change=lambda optimizer, number: None):
