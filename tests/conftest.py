@@ -2,6 +2,7 @@
 
 import os
 
+import devices
 import hypothesis
 import parity
 import pytest
@@ -20,6 +21,12 @@ hypothesis.settings.load_profile("minise")
 def pictures(tmp_path_factory):
     """A folder of pictures to train with; see tiny_run.py."""
     return tiny_run.draw(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture
+def device(request):
+    """The name of a backend that stands for a GPU or is one: see devices.py."""
+    return devices.require(request.param).name
 
 
 def pytest_terminal_summary(terminalreporter):

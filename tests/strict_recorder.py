@@ -82,6 +82,16 @@ class Tape:
 
         self.calls.append(call)
 
+    def note_kernel(
+        self, name: str, args: tuple, arrays: list[np.ndarray], call: Callable[[], None]
+    ) -> None:
+        """A kernel of ours that is launched directly; it may write to any of `arrays`."""
+        numbers = [a for a in args if isinstance(a, np.generic)]  # others are arrays, and structs
+        self.numbers += [(name, number) for number in numbers]
+        for array in arrays:
+            self.before_writing(array)
+        self.calls.append(call)
+
     def undo(self) -> None:
         for root, values in self.before_it.values():
             root[...] = values

@@ -2,6 +2,7 @@
 
 import json
 
+import devices
 import numpy
 import pytest
 from golden import make_optim as golden
@@ -68,6 +69,37 @@ def test_weights_over_fifty_steps_are_pytorchs(recorded, case, dtype):
 def test_recorded_weights_are_what_pytorch_gives(recorded, case, dtype):
     pytest.importorskip("torch")
     check(recorded, case, dtype, golden.torch_trajectory(case, dtype))
+
+
+@dtypes
+@rules
+@pytest.mark.parametrize("capturable", [False, True])
+@pytest.mark.parametrize("place", ["strict", devices.GPU])
+def test_a_device_gives_the_same_weights(place, case, dtype, capturable):
+    kind, options, bias_options = golden.RULES[case]
+    home, here = devices.require(place), Run(case, dtype)
+    parameters = {n: Tensor(home.as_array(a), True) for n, a in here.problem.start.items()}
+    there = getattr(optim, kind)(golden.groups(parameters, bias_options), **options)
+    for step in range(1, 8):
+        if capturable and step == 3:
+            there.make_capturable()
+        for optimizer in (here.optimizer, there):
+            for group in optimizer.param_groups:
+                group["lr"] *= 0.9
+        there.send_rates()
+        gradients = here.problem.gradients(here.weights, step)
+        here.set_gradients(gradients)
+        for name, gradient in gradients.items():
+            grad = None if gradient is None else Tensor(home.as_array(gradient))
+            parameters[name].grad = grad
+        here.optimizer.step()
+        there.step()
+    for name, parameter in parameters.items():
+        numpy.testing.assert_allclose(
+            parameter.numpy(), here.weights[name], rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype]
+        )
+    counters = [state["step"] for state in there.state_dict()["state"].values() if "step" in state]
+    assert all(type(counter) is int for counter in counters)
 
 
 # --- the comparison notices a wrong update rule ------------------------------------------------

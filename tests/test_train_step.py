@@ -55,10 +55,11 @@ def new_step(make=OPTIMIZERS["sgd"], layer=None, **options):
     return Step(model, make([*model.parameters()]), 3, **options)
 
 
-def batches(count=STEPS, size=4):
+def batches(count=STEPS, size=4, side=8):
     random = np.random.RandomState(0)
     for _ in range(count):
-        yield random.standard_normal((size, 3, 8, 8)).astype("float32"), random.randint(0, 3, size)
+        images = random.standard_normal((size, 3, side, side)).astype("float32")
+        yield images, random.randint(0, 3, size)
 
 
 def train(step, run, given, change=lambda optimizer, number: None):
@@ -120,10 +121,11 @@ def test_other_options_are_recorded_anew(own_kernels):
                 group["momentum"] = 0.5
 
     eager, step = new_step(), new_step()
-    expected = train(eager, eager, batches(), change)
+    expected = train(eager, eager, batches(2 * STEPS), change)
     captured = CapturedStep(step, never)
-    assert train(step, captured, batches(), change) == expected
-    assert captured.recorder.log.count("record") == 2
+    assert train(step, captured, batches(2 * STEPS), change) == expected
+    log = captured.recorder.log
+    assert log[:10] == ["warm up"] * 3 + ["record"] + ["replay"] * 2 + ["warm up"] * 3 + ["record"]
 
 
 def test_going_on_from_a_saved_state(own_kernels):
@@ -138,6 +140,34 @@ def test_going_on_from_a_saved_state(own_kernels):
         second.optimizer.load_state_dict(first.optimizer.state_dict())
         _, *state = train(second, CapturedStep(second, never), given[STEPS:])
         assert state == [*expected[1:]]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_loading_a_state_into_a_captured_step(own_kernels, name):
+    given, outcomes = [*batches()], []
+    for capture in (False, True):
+        step = new_step(OPTIMIZERS[name])
+        run = CapturedStep(step, never) if capture else step
+        train(step, run, given)
+        model = {key: value.numpy() for key, value in step.model.state_dict().items()}
+        saved = step.optimizer.state_dict()
+        train(step, run, given)
+        step.model.load_state_dict(model)
+        step.optimizer.load_state_dict(saved)
+        outcomes.append(train(step, run, given))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_a_parameter_group_that_comes_later(own_kernels):
+    outcomes = []
+    for capture in (False, True):
+        step = new_step()
+        late = step.optimizer.param_groups[0]["params"].pop()
+        run = CapturedStep(step, never) if capture else step
+        train(step, run, batches())
+        step.optimizer.add_param_group({"params": [late], "lr": 0.3})
+        outcomes.append(train(step, run, batches()))
+    assert outcomes[0] == outcomes[1]
 
 
 @pytest.mark.parametrize("label", [-1, 3])

@@ -41,9 +41,8 @@ def create() -> Backend:
         labels.raise_if_wrong()
 
     def memory() -> tuple[int, int]:
-        pool = cupy.get_default_memory_pool()
-        free, _ = cupy.cuda.runtime.memGetInfo()
-        return pool.used_bytes(), free + pool.free_bytes()
+        free, total = cupy.cuda.runtime.memGetInfo()
+        return total - free, free
 
     return Backend(
         name="cupy",

@@ -33,7 +33,7 @@ class Backend:
     sgd          a step of `optim.SGD` for many parameters in one kernel; None: there is none
     recorder     makes a Recorder (see capture.py); None: computations cannot be recorded
     is_recording whether what this thread asks of the device is being recorded right now
-    memory       (bytes in use by arrays, bytes that are free); None where that means nothing
+    memory       bytes of the device that are in use, and free; None where there is no device
     """
 
     name: str

@@ -155,6 +155,8 @@ class Optimizer:
         options = {k: v.item() if isinstance(v, numpy.generic) else v for k, v in options.items()}
         self.check_options(options)
         self.param_groups.append({**options, "params": params})
+        if self._rates is not None:
+            self.make_capturable()
 
     def _check_params(self, params: list[Any]) -> None:
         seen = {id(param) for param in self._params()}

@@ -76,33 +76,41 @@ class CapturedStep:
         self.refused = False
         self.batch: tuple[Tensor, ...] | None = None  # what the recorded step reads; None: no step
         self.result: tuple[Array, ...] = ()  # what it writes
-        self.options: list[dict[str, Any]] = []  # what it knows
+        self.known: tuple[Any, ...] = ()  # what it was recorded with
 
     def __call__(self, images: numpy.ndarray, labels: numpy.ndarray) -> Result:
         """As `Step`."""
         self.step.check(labels)
         with self.recorder.stream():
             self.step.optimizer.send_rates()
+            if self.batch and not self.is_up_to_date():
+                self.batch = None
+                self.seen.clear()  # warm up again: there may be arrays to make
             if self.refused or (self.batch and self.batch[0].shape != images.shape):
                 return self.step(images, labels)
             self.seen[images.shape] += 1
+            if self.seen[images.shape] == WARM_UP:  # its kernels are compiled in this step
+                self.step.optimizer.make_capturable()
             if self.seen[images.shape] <= WARM_UP:
                 return self.recorder.warm_up(lambda: self.step(images, labels))
-            if self.batch is None or self.options != self.baked_in():
+            if self.batch is None:
                 self.record(images, labels)
             if self.batch is None:
                 return self.step(images, labels)
             return self.replay(images, labels)
 
-    def baked_in(self) -> list[dict[str, Any]]:
-        """The options of the optimizer that are recorded as numbers: all but the learning rate."""
-        left_out = ("params", "lr")
+    def is_up_to_date(self) -> bool:
+        """False if the optimizer was given other options (but for the learning rate) or state."""
+        state, options = self.known
+        return state is self.step.optimizer.state and options == self.options()
+
+    def options(self) -> list[dict[str, Any]]:
+        """What is recorded as numbers, by parameter group."""
         groups = self.step.optimizer.param_groups
-        return [{k: v for k, v in group.items() if k not in left_out} for group in groups]
+        return [{k: v for k, v in group.items() if k not in ("params", "lr")} for group in groups]
 
     def record(self, images: numpy.ndarray, labels: numpy.ndarray) -> None:
         step = self.step
-        step.optimizer.make_capturable()
         batch = tuple(Tensor(step.home.as_array(array)) for array in (images, labels))
         try:
             self.result = self.recorder.record(lambda: step.update(*batch))
@@ -110,7 +118,7 @@ class CapturedStep:
             self.batch, self.refused = None, True
             self.say(f"training op by op, the step cannot be captured as a CUDA graph: {error}")
         else:
-            self.batch, self.options = batch, self.baked_in()
+            self.batch, self.known = batch, (step.optimizer.state, self.options())
 
     def replay(self, images: numpy.ndarray, labels: numpy.ndarray) -> Result:
         for source, tensor in zip((images, labels), self.batch or ()):
