@@ -27,19 +27,22 @@ def guarded(step: Step, captured: Step | CapturedStep) -> Callable[..., Result]:
         raise MemoryError(
             f"out of memory: a batch of {len(images)} asked for {readable(size)} more; "
             f"{readable(used)} are in use, {readable(free)} free; "
-            f"{advice(step, images, labels)}"
+            f"{advice(step, captured, images, labels)}"
         )
 
     return run
 
 
-def advice(step: Step, images: numpy.ndarray, labels: numpy.ndarray) -> str:
+def advice(
+    step: Step, captured: Step | CapturedStep, images: numpy.ndarray, labels: numpy.ndarray
+) -> str:
     """The largest half, quarter, ... of the batch with which a step works, by trying."""
     size = len(images) // 2
     while size >= 2:
         step.optimizer.zero_grad()
         try:
-            step(images[:size], labels[:size])  # it spoils the weights of a run that is over anyway
+            # It spoils the weights of a run that is over anyway.
+            captured(images[:size], labels[:size])
         except MemoryError:
             size //= 2
         else:
