@@ -211,11 +211,13 @@ def unchanged(value: Any, before: Any) -> bool:
 
 def find_hint(exercise: Exercise, point: Point, outcome: Any) -> str:
     """The hint of the mistake that gives exactly this outcome, "" if none is known to."""
+    expected = point[exercise.answer]
+    if same(outcome, expected, exercise.tolerance):
+        return ""  # the complaint is about something else
     for mistake in exercise.mistakes:
         wrong = attempt(mistake.wrong, exercise.given(point).values())
         if same(outcome, wrong, exercise.tolerance):
             return mistake.hint
-    expected = point[exercise.answer]
     if not (is_floats(outcome) and is_floats(expected)):
         return ""
     if expected.ndim == 2 and same(outcome, expected.T, exercise.tolerance):
