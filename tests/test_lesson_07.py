@@ -39,7 +39,6 @@ MISTAKES = [  # blank, from, to, what the hint says
     ("grad_z", "da @ W1", "da @ W1 / 2", "0.5 times the expected one"),
     ("grad_z", "@ W1", "@ W1.T", "The weight is transposed"),
     ("gate_path", " / (H * W)", "", "1/(H·W) is lost"),
-    ("gate_path", "(H * W)", "9", "take H and W from x.shape"),
     ("gate_path", "(H * W)", "x.size", "the size of all of x"),
     ("gate_path", "dz[:, :, None, None]", "dz[:, :, None, None] * x", "The factor x does not"),
     ("grad_x", " + gate", "", "The gate path is lost"),

@@ -63,6 +63,7 @@ within = {path: s[test.labels == 3].std(axis=0).mean() for path, s in gates.item
 assert within['layer1.0.se'] > 10 * within['layer3.0.se']
 assert (cost[0] < 0.4).all() and cost[0, 0] < 0.25 and (cost[2] == 1).all()
 assert cost[1, 0] == cost[1, 2] == 1 and 0.9 < cost[1, 1] < 0.97
+assert kinds['class-specific'] > 40 and kinds['class-agnostic'] == 0
 assert same.all() and 0.7 < sizes['layer3.0.se'] / sum(sizes.values()) < 0.8
 planes = np.random.RandomState([0, 0]).random_sample((500, 10)).argsort(1, kind='stable')[:, :3]
 assert (planes[np.arange(500), test.cues] == test.labels).all()

@@ -211,20 +211,19 @@ def unchanged(value: Any, before: Any) -> bool:
 
 def find_hint(exercise: Exercise, point: Point, outcome: Any) -> str:
     """The hint of the mistake that gives exactly this outcome, "" if none is known to."""
-    expected = point[exercise.answer]
-    if same(outcome, expected, exercise.tolerance):
-        return ""  # the complaint is about something else
     for mistake in exercise.mistakes:
         wrong = attempt(mistake.wrong, exercise.given(point).values())
         if same(outcome, wrong, exercise.tolerance):
             return mistake.hint
+    expected = point[exercise.answer]
     if not (is_floats(outcome) and is_floats(expected)):
         return ""
     if expected.ndim == 2 and same(outcome, expected.T, exercise.tolerance):
         return "Rows and columns are exchanged: the result is transposed."
     if outcome.shape == expected.shape and expected.any():
         factor = (outcome * expected).sum() / (expected * expected).sum()
-        if same(outcome, factor * expected, exercise.tolerance):
+        apart = abs(factor - 1) > exercise.tolerance  # else the complaint is about something else
+        if apart and same(outcome, factor * expected, exercise.tolerance):
             return (
                 f"Every value is {factor:.4g} times the expected one: a sign or a factor is lost, "
                 "or counted twice."

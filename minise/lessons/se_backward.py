@@ -242,10 +242,6 @@ GATE_PATH = [
         lambda dz, x: everywhere(dz, x) / x.size,
     ),
     Mistake(
-        "9 is H·W for the lesson's numbers only: take H and W from x.shape.",
-        lambda dz, x: everywhere(dz, x) / 9,
-    ),
-    Mistake(
         "The factor x does not belong here: the mean is linear, so its derivative is 1/(H·W) "
         "whatever x is.",
         lambda dz, x: everywhere(dz, x) * x / (x.shape[2] * x.shape[3]),
