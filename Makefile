@@ -8,7 +8,7 @@ PIP    := $(RUN) -m pip install --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo lessons site test oldest bench lint setup clean
+.PHONY: help demo lessons site test oldest bench gpu lint setup clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,11 @@ bench: $(VENV)/.bench  ## time minise beside PyTorch and other engines (ten minu
 	@$(RUN) -c 'import torch' 2>/dev/null || \
 	{ echo 'make bench compares with PyTorch, which .venv lacks: $(RUN) -m pip install torch==2.13.0' >&2; exit 1; }
 	$(RUN) benchmarks/run.py
+
+gpu: $(VENV)/.test  ## on an NVIDIA GPU: the tests that need one, then minise beside PyTorch
+	@$(RUN) -c 'import cupy, torch' 2>/dev/null || \
+	{ echo 'make gpu needs CuPy and a PyTorch for CUDA in .venv: see "On a GPU" in README.md' >&2; exit 1; }
+	$(RUN) -m pytest -m gpu; tests=$$?; $(RUN) benchmarks/gpu.py && exit $$tests
 
 lint: $(VENV)/.test  ## check style, types, the direction of imports and spelling
 	$(RUN) -m ruff check

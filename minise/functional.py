@@ -204,10 +204,8 @@ def batch_norm(
         )
     op = kind(eps)
     output = op(input, gamma, beta)
-    for running, batch in ((running_mean, op.mean), (running_var, op.var * (count / (count - 1)))):
-        if running is not None:
-            running.data *= 1 - momentum
-            running.data += momentum * batch
+    if running_mean is not None and running_var is not None:
+        op.update_running(running_mean.data, running_var.data, momentum)
     return output if fused or not relu else output.relu()
 
 
@@ -469,10 +467,10 @@ def nll_loss(
     return _nll_loss("nll_loss", input, target, weight, ignore_index, reduction)
 
 
-def _nll_loss(name, input, target, weight, ignore_index, reduction):
+def _nll_loss(name, input, target, weight, ignore_index, reduction, check=True):
     check_reduction(name, reduction)
     check_floats(name, input=input)
-    check_labels(name, input, target, whole(name, "ignore_index", ignore_index))
+    check_labels(name, input, target, whole(name, "ignore_index", ignore_index), check)
     weights = class_weights(name, input, weight)
     single = input.ndim == 1
     x, labels = (input.unsqueeze(0), target.unsqueeze(0)) if single else (input, target)
@@ -491,12 +489,16 @@ def cross_entropy(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
+    *,
+    check: bool = True,
 ) -> Tensor:
     """-Σ_c target_c · log softmax(input)_c, with class labels or class probabilities as target.
 
     input            logits (N, C, ...) or (C,)
     target           integers (N, ...), or probabilities of input's shape
     label_smoothing  ε: the target becomes (1 - ε) · target + ε / C  (Szegedy et al. 2016, sect. 7)
+    check            False: the labels are known to lie in [0, C), do not look at them; looking
+                     may make the program wait for a GPU
 
     Raises as `nll_loss`.
     """
@@ -518,7 +520,7 @@ def cross_entropy(
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, axis)
 
     log_p = input.log_softmax(axis)
-    hard = _nll_loss("cross_entropy", log_p, target, weight, ignore_index, reduction)
+    hard = _nll_loss("cross_entropy", log_p, target, weight, ignore_index, reduction, check)
     if label_smoothing == 0:
         return hard
     # The smoothed part asks for every class alike, at every label that counts.
@@ -563,8 +565,13 @@ def class_axis(name: str, input: Tensor) -> int:
     return 0 if input.ndim == 1 else 1
 
 
-def check_labels(name: str, input: Tensor, target: Tensor, ignore_index: int) -> None:
-    """A wrong label must not pass: CuPy would wrap it round, NumPy count it from the end."""
+def check_labels(
+    name: str, input: Tensor, target: Tensor, ignore_index: int, values: bool = True
+) -> None:
+    """A wrong label must not pass: CuPy would wrap it round, NumPy count it from the end.
+
+    values   False: check shape and dtype only
+    """
     check_tensors(name, target=target)
     axis = class_axis(name, input)
     expected = input.shape[:axis] + input.shape[axis + 1 :]
@@ -575,7 +582,13 @@ def check_labels(name: str, input: Tensor, target: Tensor, ignore_index: int) ->
         )
     if target.dtype.kind not in "iu":
         raise RuntimeError(f"{name}: labels must be integers, got {target.dtype}")
+    if not values:
+        return
     array, classes = target.data, input.shape[axis]
+    deferred = backend.of(array).check_labels
+    if deferred is not None and backend.using_fast_kernels():
+        deferred(name, array, classes, ignore_index)
+        return
     wrong = ((array < 0) | (array >= classes)) & (array != ignore_index)
     if bool(wrong.any()):
         label = int(array[wrong].reshape(-1)[0])

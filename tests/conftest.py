@@ -2,6 +2,7 @@
 
 import os
 
+import devices
 import hypothesis
 import parity
 import pytest
@@ -38,6 +39,12 @@ def open_page(browser):
 
     with browsing.watched(browser) as open_page:
         yield open_page
+
+
+@pytest.fixture
+def device(request):
+    """The name of a backend that stands for a GPU or is one: see devices.py."""
+    return devices.require(request.param).name
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -10,8 +10,8 @@ torch.nn.functional and torch. A shape stands for standard normal numbers; `posi
 stream never changes, so a case is the same on every machine.
 
 Each case runs in several ways (`WAYS`): in float64 with the plain kernels; in float32; on the
-strict array that stands in for a GPU; and with inputs that are read-only and lie in memory in
-another order, channels last, which the fast kernels want. Compared are
+strict array that stands in for a GPU; with inputs that are read-only and lie in memory in another
+order, channels last, which the fast kernels want; and, with `pytest -m gpu`, on a GPU. Compared are
 shape, dtype and value of every output, and shape, dtype and value of the gradient of every input
 when random gradients flow into the outputs. What PyTorch says comes from golden/ops.safetensors if
 the case is in there (so most cases need no PyTorch), else from PyTorch itself.
@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
+import devices
 import numpy
 import pytest
 from safetensors.numpy import load_file
@@ -170,6 +171,9 @@ WAYS = {
     "float32": Way("numpy", "float32"),
     "strict": Way("strict", "float64"),
     "strides": Way("numpy", "float64", reordered=True),
+    "cupy": Way("cupy", "float64", reordered=True),
+    "cupy float32": Way("cupy", "float32"),
+    "cupy plain": Way("cupy", "float64", plain=True),
 }
 
 
@@ -182,7 +186,10 @@ def every(cases: Sequence[Case]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(
         ("case", "way"),
         [
-            pytest.param(case, name, id=f"{case.id}-{name}")
+            pytest.param(
+                case, name, id=f"{case.id}-{name}",
+                marks=[pytest.mark.gpu] if way.backend == "cupy" else [],
+            )
             for case in cases
             for name, way in WAYS.items()
             if way.dtype in case.dtypes
@@ -327,6 +334,7 @@ compared: dict[str, int] = {}  # how many arrays were compared, by case
 def check(case: Case, way: str) -> None:
     """Compare minise with PyTorch; AssertionError says what differs and where."""
     __tracebackhide__ = True
+    devices.require(WAYS[way].backend)
     wanted = expected(case, WAYS[way].dtype)
     with warnings.catch_warnings():
         if case.overflows:

@@ -12,7 +12,8 @@ a `StrictArray` through the namespace `strict` makes these ways visible on any m
   arrays moved from the host are copies, whatever order their memory had;
 - writes whose result would depend on the order of threads (`add.at`, scatters, a repeated index,
   overlapping memory, weights of `bincount`) raise. CuPy runs them; minise promises
-  the same numbers for the same seed.
+  the same numbers for the same seed;
+- what cannot be recorded as a CUDA graph raises while `strict.tape` records (strict_recorder.py).
 
 What it cannot catch: rounding (sums run in NumPy's order), speed, memory use, the asynchronous
 order of streams, limits of a kernel launch, CUDA sources, and bugs of CuPy itself. It is stricter
@@ -119,6 +120,9 @@ class StrictArray:
             if len(np.unique(places)) < places.size:
                 raise RuntimeError("[]=: a repeated index; which value stays is chance on a GPU")
         _refuse_overlap("[]=", self._array[index])
+        if strict.tape:
+            strict.tape.before_writing(self._array)
+            strict.tape.note(self._array.__setitem__, (index, value), {}, None, self)
         self._array[index] = value
 
     def __len__(self) -> int:
@@ -194,6 +198,7 @@ class _Namespace:
     """What ops see as `xp`: the names of CuPy, run by NumPy."""
 
     sync_count = 0  # how often the host waited for the device; tests read it and set it to 0
+    tape: Any = None  # what is recording at the moment
 
     def __init__(self, path: str, module: Any) -> None:
         self._path, self._module = path, module
@@ -223,6 +228,8 @@ strict = _Namespace("cupy", np)
 
 
 def _count_synchronisation() -> None:
+    if strict.tape:
+        raise RuntimeError("operation not permitted when stream is capturing")
     strict.sync_count += 1
 
 
@@ -261,6 +268,8 @@ def _call(
     host_args, host_kwargs = _unwrap(args, known, moves), _unwrap(kwargs, known, moves)
     if isinstance(host_kwargs.get("out"), np.ndarray):
         _refuse_overlap(name, host_kwargs["out"])
+    if strict.tape:
+        strict.tape.before(name, owner, args, kwargs)
     result = function(*host_args, **host_kwargs)
     if name == "asnumpy":
         return result
@@ -268,7 +277,10 @@ def _call(
         result = _in_c_order(result, known)  # CuPy does not keep the order of the operands
     elif name in ("allclose", "array_equal", "array_equiv"):
         result = np.asarray(result)
-    return _wrap(result, known)
+    wrapped = _wrap(result, known)
+    if strict.tape:
+        strict.tape.note(function, host_args, host_kwargs, wrapped, owner)
+    return wrapped
 
 
 def _operand(name: str, value: Any, only_arrays: bool = False) -> Any:
@@ -399,4 +411,13 @@ def from_strict(array: StrictArray) -> np.ndarray:
 
 def strict_backend() -> Backend:
     """The backend "strict", for `minise.backend.register`."""
-    return Backend(name="strict", xp=strict, array_type=StrictArray, to_numpy=from_strict)
+    from strict_recorder import StandIn
+
+    return Backend(
+        name="strict",
+        xp=strict,
+        array_type=StrictArray,
+        to_numpy=from_strict,
+        recorder=StandIn,
+        is_recording=lambda: strict.tape is not None,
+    )

@@ -149,10 +149,16 @@ def fake_cupy(count):
             raise error("cudaErrorInsufficientDriver: driver is too old")
         return count
 
-    runtime = SimpleNamespace(CUDARuntimeError=error, getDeviceCount=get_device_count)
+    runtime = SimpleNamespace(
+        CUDARuntimeError=error, getDeviceCount=get_device_count,
+        driverGetVersion=lambda: 13000, runtimeGetVersion=lambda: 13000,
+    )  # fmt: skip
+    nvrtc = SimpleNamespace(getVersion=lambda: (13, 0))
     waits = SimpleNamespace(synchronize=lambda: cupy.waited.append(True))
     cupy.waited = []
-    cupy.cuda = SimpleNamespace(runtime=runtime, get_current_stream=lambda: waits)
+    cupy.cuda = SimpleNamespace(
+        runtime=runtime, nvrtc=nvrtc, get_current_stream=lambda: waits
+    )
     return cupy
 
 

@@ -3,21 +3,43 @@
 from __future__ import annotations
 
 import sys
+from importlib import metadata
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from minise.backend import doctor, registry
+import minise
+from minise.backend import cupy_package, doctor, registry
 
 
 @pytest.fixture
 def versions(monkeypatch):
-    """Says which packages are installed: `versions["cupy"] = None` removes one."""
-    changed = {}
-    real = doctor._version
-    monkeypatch.setattr(doctor, "_version", lambda name: changed.get(name, real(name)))
-    changed.update(dict.fromkeys(doctor.CUPY_WHEELS))
+    """Says which packages are installed: `versions["pillow"] = None` removes one."""
+    changed = dict.fromkeys(cupy_package.WHEELS)
+    real = metadata.version
+
+    def version(name):
+        found = changed[name] if name in changed else real(name)
+        if found is None:
+            raise metadata.PackageNotFoundError(name)
+        return found
+
+    monkeypatch.setattr(metadata, "version", version)
     return changed
+
+
+@pytest.fixture(autouse=True)
+def driver(monkeypatch):
+    """driver(12080): the NVIDIA driver knows CUDA 12.8; 0: there is none."""
+
+    def know(version):
+        monkeypatch.setattr(cupy_package, "driver_version", lambda: version)
+        if "cupy" in sys.modules and hasattr(sys.modules["cupy"], "cuda"):
+            runtime = sys.modules["cupy"].cuda.runtime
+            monkeypatch.setattr(runtime, "driverGetVersion", lambda: version)
+
+    return know
 
 
 class CUDARuntimeError(RuntimeError):
@@ -25,21 +47,24 @@ class CUDARuntimeError(RuntimeError):
 
 
 @pytest.fixture
-def cupy(monkeypatch, versions):
-    """A CuPy that works, on a GPU that does not exist."""
+def cupy(monkeypatch, versions, driver):
+    """A CuPy 14.2.0 for CUDA 13 that works, on a GPU that does not exist."""
     runtime = SimpleNamespace(
         CUDARuntimeError=CUDARuntimeError,
         getDeviceCount=lambda: 1,
         getDeviceProperties=lambda device: {"name": b"Imaginary 9000"},
         memGetInfo=lambda: (3 * 2**30, 8 * 2**30),
-        driverGetVersion=lambda: 13010,
+        driverGetVersion=None,
+        runtimeGetVersion=lambda: 13000,
     )
+    nvrtc = SimpleNamespace(getVersion=lambda: (13, 0))
     module = ModuleType("cupy")
     vars(module).update(
         __version__="14.2.0", ndarray=type("ndarray", (), {}), asnumpy=None,
-        cuda=SimpleNamespace(runtime=runtime),
+        cuda=SimpleNamespace(runtime=runtime, nvrtc=nvrtc),
     )  # fmt: skip
     monkeypatch.setitem(sys.modules, "cupy", module)
+    driver(13010)
     monkeypatch.setattr(registry, "_by_name", {"numpy": registry.get("numpy")})
     monkeypatch.setattr(registry, "_by_type", dict(registry._by_type))
     versions["cupy-cuda13x"] = "14.2.0"
@@ -90,46 +115,157 @@ def test_a_blas_that_nobody_knows(monkeypatch):
     assert finding("BLAS").state.startswith("not recognised")
 
 
-def test_no_cupy(versions, monkeypatch):
+# --- the GPU: one sentence for everything that can be wrong ------------------------------------
+
+
+@pytest.fixture
+def complaint():
+    """The state and the remedy for the backend, the same from the doctor and from `minise.use`."""
+
+    def ask():
+        with pytest.raises(RuntimeError) as caught:
+            minise.use("cupy")
+        message = str(caught.value)
+        assert message.count("\n") == 0
+        found = finding("backend cupy")
+        assert message == f"backend 'cupy': {found.state.removeprefix('not available: ')}; " + (
+            found.remedy
+        )
+        return found.state.removeprefix("not available: "), found.remedy
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("version", "remedy"),
+    [
+        (13010, "`pip install -r requirements-cuda13.txt` installs the one for this driver "
+                "(CUDA 13.1)"),
+        (12080, "`pip install -r requirements-cuda12.txt` installs the one for this driver "
+                "(CUDA 12.8)"),
+        (14000, "`pip install -r requirements-cuda13.txt` installs the one for this driver "
+                "(CUDA 14.0)"),
+        (11080, "the NVIDIA driver knows CUDA 11.8 only; update it to CUDA 12 or newer first, then "
+                "`pip install -r requirements-cuda13.txt`"),
+        (0, "`pip install -r requirements-cuda12.txt` (CUDA 12 driver) or "
+            "`pip install -r requirements-cuda13.txt` (CUDA 13 driver) installs it, "
+            "but there is no NVIDIA driver on this machine"),
+    ],
+)  # fmt: skip
+def test_no_cupy(versions, monkeypatch, driver, complaint, version, remedy):
     monkeypatch.setitem(sys.modules, "cupy", None)
     monkeypatch.delitem(registry._by_name, "cupy", raising=False)
-    assert finding("backend cupy").state == "not available: CuPy is not installed"
-    assert "pip install -r requirements-cuda13.txt" in finding("backend cupy").remedy
+    driver(version)
+    assert complaint() == ("CuPy is not installed", remedy)
+    assert finding("NVIDIA driver").state == (
+        f"for CUDA {cupy_package.readable(version)}" if version else "none"
+    )
 
 
-def test_two_cupy_wheels(versions):
-    versions.update({"cupy-cuda12x": "14.0.1", "cupy-cuda13x": "14.2.0"})
-    found = finding("CuPy")
-    assert found.state == "several packages at once: cupy-cuda12x 14.0.1, cupy-cuda13x 14.2.0"
-    assert found.remedy.startswith("pip uninstall")
+def test_the_files_to_install_from_exist():
+    root = Path(__file__).parents[1]
+    for major in cupy_package.MAJORS:
+        assert f"cupy-cuda{major}x" in (root / f"requirements-cuda{major}.txt").read_text()
+        assert f"cupy-cuda{major}x" in cupy_package.WHEELS
 
 
-def test_cupy_without_a_driver(cupy):
+def test_two_cupy_wheels(cupy, versions, complaint, driver):
+    versions["cupy-cuda12x"] = "14.0.1"
+    driver(12080)
+    assert finding("CuPy").state == "cupy-cuda12x 14.0.1, cupy-cuda13x 14.2.0"
+    assert complaint() == (
+        "several CuPy packages are installed (cupy-cuda12x 14.0.1, cupy-cuda13x 14.2.0)",
+        "`pip uninstall cupy-cuda12x cupy-cuda13x`, then `pip install -r requirements-cuda12.txt` "
+        "installs the one for this driver (CUDA 12.8)",
+    )
+
+
+def test_cupy_without_a_driver(cupy, driver, complaint):
+    driver(0)
+    assert complaint() == (
+        "CuPy 14.2.0 is installed, but there is no NVIDIA driver",
+        "install one, then `nvidia-smi` lists the GPU",
+    )
+
+
+def test_cupy_for_a_newer_cuda_than_the_driver(cupy, driver, complaint):
+    driver(12080)
+    assert complaint() == (
+        "CuPy 14.2.0 is made for CUDA 13, the NVIDIA driver knows CUDA 12.8",
+        "update the driver, or `pip uninstall cupy-cuda13x`, then "
+        "`pip install -r requirements-cuda12.txt` installs the one for this driver (CUDA 12.8)",
+    )
+
+
+def test_cupy_for_an_older_cuda_than_the_driver_works(cupy, driver):
+    driver(14020)
+    assert finding("backend cupy").state == "works"
+
+
+def test_a_driver_that_does_not_answer(cupy, complaint):
     def fail():
-        raise CUDARuntimeError("cudaErrorInsufficientDriver: driver version is insufficient")
+        raise CUDARuntimeError("cudaErrorUnknown: unknown error")
 
     cupy.cuda.runtime.getDeviceCount = fail
-    found = finding("backend cupy")
-    assert "CuPy 14.2.0 is installed, but the CUDA driver does not answer" in found.state
-    assert "cudaErrorInsufficientDriver" in found.state
-    assert found.remedy == "check that `nvidia-smi` lists a GPU"
+    assert complaint() == (
+        "CuPy 14.2.0 is installed, but the CUDA driver does not answer "
+        "(cudaErrorUnknown: unknown error)",
+        "check that `nvidia-smi` lists a GPU",
+    )
 
 
-def test_cupy_without_a_gpu(cupy):
+def test_cupy_without_a_gpu(cupy, complaint):
     cupy.cuda.runtime.getDeviceCount = lambda: 0
-    assert finding("backend cupy").state == "not available: no CUDA GPU found"
-    assert "nvidia-smi" in finding("backend cupy").remedy
+    assert complaint() == ("no CUDA GPU found", "check that `nvidia-smi` lists one")
 
 
-def test_cupy_that_cannot_be_imported(versions, monkeypatch, tmp_path):
+def test_cupy_without_the_compiler(cupy, complaint):
+    def fail():
+        raise RuntimeError("Failure finding libnvrtc.so.13")
+
+    cupy.cuda.nvrtc.getVersion = fail
+    assert complaint() == (
+        "CuPy 14.2.0 cannot compile kernels, NVRTC of CUDA 13 is missing",
+        "`pip install -r requirements-cuda13.txt` installs it",
+    )
+
+
+def test_cupy_that_cannot_be_imported(versions, monkeypatch, tmp_path, complaint):
     (tmp_path / "cupy.py").write_text("raise ImportError('libnvrtc.so.13:\\n cannot open')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
     monkeypatch.delitem(registry._by_name, "cupy", raising=False)
-    state = finding("backend cupy").state
-    assert "CuPy is installed, but cannot be imported (libnvrtc.so.13: cannot open)" in state
+    assert complaint() == (
+        "CuPy is installed, but cannot be imported (libnvrtc.so.13: cannot open)",
+        "`minise doctor` looks for the cause",
+    )
 
 
 def test_cupy_that_works(cupy):
-    assert finding("backend cupy").state == "works: cupy-cuda13x 14.2.0, driver for CUDA 13"
+    assert finding("NVIDIA driver").state == "for CUDA 13.1"
+    assert finding("CuPy").state == "cupy-cuda13x 14.2.0"
+    assert finding("backend cupy").state == "works"
     assert finding("GPU").state == "Imaginary 9000, 3.0 of 8.0 GiB free"
+
+
+def test_the_driver_is_asked_without_cupy(monkeypatch):
+    monkeypatch.undo()  # the real function
+    asked = []
+
+    class Library:
+        def __init__(self, name):
+            asked.append(name)
+
+        @staticmethod
+        def cuDriverGetVersion(pointer):
+            pointer._obj.value = 12080
+
+    monkeypatch.setattr(cupy_package.ctypes, "CDLL", Library)
+    assert cupy_package.driver_version() == 12080
+    assert asked == ["nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"]
+
+    def missing(name):
+        raise OSError(name)
+
+    monkeypatch.setattr(cupy_package.ctypes, "CDLL", missing)
+    assert cupy_package.driver_version() == 0

@@ -13,6 +13,7 @@ import re
 import warnings
 from contextlib import nullcontext
 
+import devices
 import numpy
 import parity  # noqa: F401  (registers the backend "strict", which wraps bad indices like CuPy)
 import pytest
@@ -1113,7 +1114,7 @@ def test_unknown_backend():
         minise.tensor(1.0, backend="nowhere")
 
 
-@pytest.mark.parametrize("name", ["numpy", "strict"])
+@pytest.mark.parametrize("device", ["numpy", "strict", devices.GPU], indirect=True)
 @pytest.mark.parametrize("loss", [functional.nll_loss, functional.cross_entropy])
 @pytest.mark.parametrize(
     ("labels", "error", "message"),
@@ -1125,10 +1126,10 @@ def test_unknown_backend():
         ([0, 1], ValueError, r"expects a target of shape \(3,\), got \(2,\)"),
     ],
 )
-def test_labels(name, loss, labels, error, message):
-    scores = minise.tensor(numpy.ones((3, 4), "float32"), backend=name)
+def test_labels(device, loss, labels, error, message):
+    scores = minise.tensor(numpy.ones((3, 4), "float32"), backend=device)
     with pytest.raises(error, match=f"^{loss.__name__}: .*{message}"):
-        loss(scores, minise.tensor(labels, backend=name))
+        loss(scores, minise.tensor(labels, backend=device)).item()
 
 
 def test_labels_on_another_backend():

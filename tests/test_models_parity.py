@@ -5,6 +5,7 @@ In float64, because float32's rounding flips ReLUs: there PyTorch's own gradient
 
 import itertools
 
+import devices
 import fresh_weights
 import numpy
 import parity
@@ -60,14 +61,18 @@ def logits(net, x):
         with torch.no_grad():
             return net.eval()(torch.tensor(x)).numpy()
     with minise.no_grad():
-        return net.eval()(minise.tensor(x)).numpy()
+        return net.eval()(on_device_of(net, x)).numpy()
+
+
+def on_device_of(net, array):
+    return minise.tensor(array, backend=next(net.parameters()).backend)
 
 
 def step(net, x, labels):
     """What one training step of minise does, as arrays by name, in the order things happen."""
     optimizer = optim.SGD(net.parameters(), **SGD)
-    y = net.train()(minise.tensor(x))
-    loss = F.cross_entropy(y, minise.tensor(labels))
+    y = net.train()(on_device_of(net, x))
+    loss = F.cross_entropy(y, on_device_of(net, labels))
     loss.backward()
     optimizer.step()
     return {
@@ -96,11 +101,12 @@ def torch_step(net, x, labels):
     return {key: value.detach().numpy() for key, value in tensors.items()}
 
 
-def compare(net, make, *shape):
-    """A training step and the logits after it, minise beside PyTorch."""
+def compare(net, make, *shape, device="numpy"):
+    """A training step and the logits after it, minise beside PyTorch (on the CPU)."""
     __tracebackhide__ = True
     fill(net)
     twin = twin_of(net, make)
+    net.to(device)
     x = golden.images(*shape)
     labels = numpy.random.RandomState(1).randint(0, net.fc.out_features, shape[0])
     ours, theirs = step(net, x, labels), torch_step(twin, x, labels)
@@ -110,10 +116,11 @@ def compare(net, make, *shape):
     parity.assert_close(logits(net, x), logits(twin, x), TOLERANCE, "logits afterwards")
 
 
-def compare_logits(net, make, *shape):
+def compare_logits(net, make, *shape, device="numpy"):
     """In evaluation mode, in float64 and in float32; PyTorch computes in float64."""
     __tracebackhide__ = True
     x, twin = golden.images(*shape), twin_of(fill(net), make)
+    net.to(device)
     exact = logits(twin, x)
     parity.assert_close(logits(net, x), exact, TOLERANCE, "logits")
     ours, rounded = logits(net.float(), x.astype("float32")), exact.astype("float32")
@@ -172,6 +179,19 @@ def test_se_block(gate, squeeze, bias, hidden):
 @placements
 def test_placement(kind, placement):
     compare(*small(kind, placement=placement), *SMALL)
+
+
+@kinds
+@devices.every
+def test_on_a_device(kind, device):
+    compare(*small(kind), *SMALL, device=device)
+
+
+@kinds
+@placements
+@devices.gpu_only
+def test_placement_on_a_gpu(kind, placement, device):
+    compare(*small(kind, placement=placement), *SMALL, device=device)
 
 
 def test_every_placement_is_another_network():
@@ -320,6 +340,35 @@ def test_training_step(name):
 def test_logits(name):
     build, make, shape = NETS[name]
     compare_logits(build(), make, *shape)
+
+
+@pytest.mark.parametrize("name", NETS)
+@devices.gpu_only
+def test_training_step_on_a_gpu(name, device):
+    build, make, shape = NETS[name]
+    compare(build(), make, *shape, device=device)
+
+
+@pytest.mark.parametrize("name", ["se_resnet20", "se_resnet50", "se_resnext50_32x4d"])
+@devices.gpu_only
+def test_logits_on_a_gpu(name, device):
+    build, make, shape = NETS[name]
+    compare_logits(build(), make, *shape, device=device)
+
+
+@devices.gpu_only
+def test_float32_training_step_on_a_gpu(device):
+    """Rounding flips a ReLU here and there, so gradients agree to some percent only."""
+    build, make, shape = NETS["se_resnet20"]
+    net = fill(build()).float()
+    twin = twin_of(net, make)
+    x, labels = golden.images(*shape).astype("float32"), numpy.arange(shape[0])
+    ours, theirs = step(net.to(device), x, labels), torch_step(twin, x, labels)
+    for key, array in ours.items():
+        allowed = 5e-2 if key.startswith("gradient") else 1e-3 if "after" in key else 1e-4
+        size = numpy.linalg.norm(theirs[key].astype("float64"))
+        error = numpy.linalg.norm(array.astype("float64") - theirs[key])
+        assert error <= allowed * size, (key, error / size)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import json
 
+import devices
 import numpy
 import pytest
 from golden import make_optim as golden
@@ -68,6 +69,37 @@ def test_weights_over_fifty_steps_are_pytorchs(recorded, case, dtype):
 def test_recorded_weights_are_what_pytorch_gives(recorded, case, dtype):
     pytest.importorskip("torch")
     check(recorded, case, dtype, golden.torch_trajectory(case, dtype))
+
+
+@dtypes
+@rules
+@pytest.mark.parametrize("capturable", [False, True])
+@pytest.mark.parametrize("place", ["strict", devices.GPU])
+def test_a_device_gives_the_same_weights(place, case, dtype, capturable):
+    kind, options, bias_options = golden.RULES[case]
+    home, here = devices.require(place), Run(case, dtype)
+    parameters = {n: Tensor(home.as_array(a), True) for n, a in here.problem.start.items()}
+    there = getattr(optim, kind)(golden.groups(parameters, bias_options), **options)
+    for step in range(1, 8):
+        if capturable and step == 3:
+            there.make_capturable()
+        for optimizer in (here.optimizer, there):
+            for group in optimizer.param_groups:
+                group["lr"] *= 0.9
+        there.send_rates()
+        gradients = here.problem.gradients(here.weights, step)
+        here.set_gradients(gradients)
+        for name, gradient in gradients.items():
+            grad = None if gradient is None else Tensor(home.as_array(gradient))
+            parameters[name].grad = grad
+        here.optimizer.step()
+        there.step()
+    for name, parameter in parameters.items():
+        numpy.testing.assert_allclose(
+            parameter.numpy(), here.weights[name], rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype]
+        )
+    counters = [state["step"] for state in there.state_dict()["state"].values() if "step" in state]
+    assert all(type(counter) is int for counter in counters)
 
 
 # --- the comparison notices a wrong update rule ------------------------------------------------
@@ -214,6 +246,69 @@ def test_runs_on_a_device_without_waiting_for_values(device, case):
             assert type(value) is type(there[number][name]) is StrictArray
             assert value.dtype == "float32"
             assert numpy.array_equal(device.to_numpy(value), here["state"][number][name])
+
+
+def one_kernel(weights, gradients, velocities, lr, *, momentum, dampening, weight_decay, nesterov,
+               maximize, first):  # fmt: skip
+    """What `Backend.sgd` does, written down once more, on strict arrays."""
+    one_kernel.calls.append((len(weights), first))
+    for i, (w, g) in enumerate(zip(weights, gradients)):
+        assert g.flags.c_contiguous
+        rate = lr.astype(w.dtype)
+        g = (-g if maximize else g) + weight_decay * w
+        if velocities:
+            b = g if first else momentum * velocities[i] + (1 - dampening) * g
+            velocities[i][...] = b
+            g = g + momentum * b if nesterov else b
+        w -= rate * g
+
+
+@pytest.mark.parametrize("capturable", [False, True])
+@pytest.mark.parametrize("case", [name for name, rule in golden.RULES.items() if rule[0] == "SGD"])
+def test_sgd_in_one_kernel(device, monkeypatch, case, capturable):
+    _, options, bias_options = golden.RULES[case]
+    one_kernel.calls = []
+    outcomes = []
+    for kernel in (None, one_kernel):
+        object.__setattr__(device, "sgd", kernel)
+        problem = golden.LeastSquares("float64")
+        parameters = {n: Tensor(device.as_array(a), True) for n, a in problem.start.items()}
+        optimizer = optim.SGD(golden.groups(parameters, bias_options), **options)
+        if capturable:
+            optimizer.make_capturable()
+        for step in range(1, 8):
+            for group in optimizer.param_groups:
+                group["lr"] *= 0.9
+            optimizer.send_rates()
+            weights = {name: parameter.numpy() for name, parameter in parameters.items()}
+            for name, gradient in problem.gradients(weights, step).items():
+                array = None if gradient is None else device.as_array(gradient[::-1])[::-1] \
+                    if gradient.ndim else device.as_array(gradient)  # fmt: skip
+                parameters[name].grad = None if array is None else Tensor(array)
+            optimizer.step()
+        outcomes.append({name: parameter.numpy() for name, parameter in parameters.items()})
+    one, other = outcomes
+    for name in one:
+        numpy.testing.assert_allclose(one[name], other[name], rtol=1e-13, atol=1e-13)
+    assert len(one_kernel.calls) <= 7 * len(optimizer.param_groups) * 2
+    assert {first for _, first in one_kernel.calls} >= {True}
+
+
+def test_parameters_that_do_not_suit_the_kernel_move_one_by_one(device):
+    object.__setattr__(device, "sgd", None)
+    small = Tensor(device.as_array(numpy.ones(3, "float16")), True)
+    mixed = [Tensor(device.as_array(numpy.ones(3, kind)), True) for kind in ("float32", "float64")]
+    reversed_ = Tensor(device.as_array(numpy.ones((3, 2))).T, True)
+
+    def never(*args, **kwargs):
+        raise AssertionError("called")
+
+    object.__setattr__(device, "sgd", never)
+    for params in ([small], mixed, [reversed_]):
+        for param in params:
+            param.grad = Tensor(param.data * 1)
+        optim.SGD(params, 0.5).step()
+        assert all((param.numpy() == 0.5).all() for param in params)
 
 
 # --- saving and going on -----------------------------------------------------------------------

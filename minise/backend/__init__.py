@@ -9,6 +9,7 @@ NumPy is always there. CuPy is imported the first time somebody asks for it, nev
 from __future__ import annotations
 
 from . import random
+from .capture import CaptureError, Recorder
 from .registry import (
     Backend,
     available,
@@ -24,6 +25,8 @@ from .registry import (
 
 __all__ = [
     "Backend",
+    "CaptureError",
+    "Recorder",
     "available",
     "current",
     "get",

@@ -10,10 +10,9 @@ from importlib import metadata
 
 import numpy
 
-from . import registry
+from . import cupy_package, registry
 
 NEEDED = ("numpy", "pillow", "safetensors", "tqdm", "threadpoolctl", "matplotlib")
-CUPY_WHEELS = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
 
 
 @dataclass(frozen=True)
@@ -74,25 +73,22 @@ def _blas() -> list[Finding]:
 
 
 def _cupy() -> list[Finding]:
-    wheels = [f"{name} {_version(name)}" for name in CUPY_WHEELS if _version(name)]
-    if len(wheels) > 1:
-        return [
-            Finding(
-                "CuPy",
-                "several packages at once: " + ", ".join(wheels),
-                "pip uninstall all of them, then install the one for your driver's CUDA version",
-            )
-        ]
+    driver = cupy_package.driver_version()
+    found = [
+        Finding("NVIDIA driver", f"for CUDA {cupy_package.readable(driver)}" if driver else "none")
+    ]
+    if wheels := cupy_package.installed():
+        found.append(Finding("CuPy", ", ".join(wheels)))
     try:
         cupy = registry.get("cupy").xp
     except RuntimeError as error:
         state, _, remedy = str(error).removeprefix("backend 'cupy': ").partition("; ")
-        return [Finding("backend cupy", f"not available: {state}", remedy)]
+        return [*found, Finding("backend cupy", f"not available: {state}", remedy)]
     properties = cupy.cuda.runtime.getDeviceProperties(0)
     free, total = cupy.cuda.runtime.memGetInfo()
-    driver = cupy.cuda.runtime.driverGetVersion()
     return [
-        Finding("backend cupy", f"works: {', '.join(wheels)}, driver for CUDA {driver // 1000}"),
+        *found,
+        Finding("backend cupy", "works"),
         Finding(
             "GPU",
             f"{properties['name'].decode()}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free",

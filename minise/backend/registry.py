@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+from .capture import CaptureError, Recorder
+
 Kernel = Callable[..., Any]
 
 
@@ -25,6 +27,13 @@ class Backend:
     add          a + b as a new array, for the gradients of a tensor with several uses
     fast         fast kernels by op name: a pair (forward, backward) that replaces the plain
                  methods of the op of that name (see `Function.__call__`)
+    check_labels called with (function name, labels, number of classes, ignored label): looks at the
+                 labels without waiting for them, and raises IndexError for a wrong one when a value
+                 is read from the device; None: the caller looks at once
+    sgd          a step of `optim.SGD` for many parameters in one kernel; None: there is none
+    recorder     makes a Recorder (see capture.py); None: computations cannot be recorded
+    is_recording whether what this thread asks of the device is being recorded right now
+    memory       bytes of the device that are in use, and free; None where there is no device
     """
 
     name: str
@@ -34,12 +43,23 @@ class Backend:
     synchronize: Callable[[], None] = lambda: None
     add: Callable[[Any, Any], Any] = operator.add
     fast: dict[str, tuple[Kernel, Kernel]] = field(default_factory=dict)
+    check_labels: Callable[[str, Any, int, int], None] | None = None
+    sgd: Kernel | None = None
+    recorder: Callable[[], Recorder] | None = None
+    is_recording: Callable[[], bool] = lambda: False
+    memory: Callable[[], tuple[int, int]] | None = None
 
     def as_array(self, value: Any, dtype: Any = None) -> Any:
-        """`value` (a host array, a number, or an array of any backend) as an array of this one."""
+        """`value` (a host array, a number, or an array of any backend) as an array of this one.
+
+        Raises CaptureError for a host array with axes while a computation is being recorded: its
+        values would be recorded, and be the same ones in every replay.
+        """
         if not isinstance(value, self.array_type):
             home = of(value, default=None)
             value = value if home is None else home.to_numpy(value)
+            if getattr(value, "ndim", 0) and self.is_recording():
+                raise CaptureError(f"an array of shape {value.shape} comes from the host")
         return self.xp.asarray(value, dtype=dtype)
 
 

@@ -49,6 +49,13 @@ class BatchNorm(Function):
         dx = dx * self.per_channel(self.weight * self.inverse_std, grad)
         return dx, dweight, dbias
 
+    def update_running(self, mean, var, momentum):
+        """Move running statistics (C,) towards those of the batch, in place."""
+        unbiased = self.var * (self.count / (self.count - 1))
+        for running, batch in ((mean, self.mean), (var, unbiased)):
+            running *= 1 - momentum
+            running += momentum * batch
+
     @staticmethod
     def per_channel(values, x):
         """(C,) with the axes of x, to broadcast: (1, C, 1, ...)."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import sqrt
 
 from .. import backend
 from ..autograd import Array, Tensor
-from .optimizer import Optimizer, Options, State, check_not_negative
+from .optimizer import Optimizer, Options, State, check_not_negative, number
 
 
 class Adam(Optimizer):
@@ -64,7 +63,7 @@ class Adam(Optimizer):
 
     def _move(self, weights: Array, gradient: Array, state: State, options: Options) -> None:
         xp = backend.of(weights).xp
-        lr, eps = float(options["lr"]), float(options["eps"])
+        lr, eps = options["lr"], float(options["eps"])
         beta1, beta2 = (float(beta) for beta in options["betas"])
         if not state:
             state["step"] = 0
@@ -84,7 +83,8 @@ class Adam(Optimizer):
         v += (1 - beta2) * gradient * gradient
         if options["amsgrad"]:
             v = xp.maximum(state["max_exp_avg_sq"], v, out=state["max_exp_avg_sq"])
-        weights -= (lr / bias1) * m / (xp.sqrt(v) / sqrt(bias2) + eps)
+        rate, root = number(lr / bias1, weights), number(bias2**0.5, weights)
+        weights -= rate * m / (xp.sqrt(v) / root + eps)
 
 
 class AdamW(Adam):
@@ -112,7 +112,7 @@ class AdamW(Adam):
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
 
     def update(self, weights: Array, gradient: Array, state: State, options: Options) -> None:
-        lr, weight_decay = float(options["lr"]), float(options["weight_decay"])
+        lr, weight_decay = options["lr"], float(options["weight_decay"])
         if weight_decay != 0:
-            weights *= 1 - lr * weight_decay
+            weights *= number(1 - lr * weight_decay, weights)
         self._move(weights, gradient, state, options)

@@ -40,6 +40,7 @@ class Optimizer:
         self.param_groups: list[Options] = []
         self.state: dict[Tensor, State] = {}
         self.has_stepped = False  # lets a schedule notice that it was stepped too early
+        self._rates: list[Array] | None = None  # see make_capturable
 
         entries: list[Any] = list(params)
         if not entries:
@@ -69,17 +70,42 @@ class Optimizer:
         parameter.
         """
         loss = None if closure is None else closure()
-        for group in self.param_groups:
-            for param in group["params"]:
-                if param.grad is None:
-                    continue
-                weights, gradient = param.data, param.grad.data
-                self._check_gradient(weights, gradient)
-                if group["maximize"]:
-                    gradient = -gradient
-                self.update(weights, gradient, self.state.setdefault(param, {}), group)
+        for index, group in enumerate(self.param_groups):
+            options = group if self._rates is None else {**group, "lr": self._rates[index]}
+            gradients = {p: p.grad.data for p in group["params"] if p.grad is not None}
+            for param, gradient in gradients.items():
+                self._check_gradient(param.data, gradient)
+            self.update_group(gradients, options)
         self.has_stepped = True
         return loss
+
+    def update_group(self, gradients: dict[Tensor, Array], options: Options) -> None:
+        """Move the parameters of one group: here one after the other."""
+        for param, gradient in gradients.items():
+            if options["maximize"]:
+                gradient = -gradient
+            self.update(param.data, gradient, self.state.setdefault(param, {}), options)
+
+    def make_capturable(self) -> None:
+        """Keep on the device what changes from step to step, so that a recorded step reads it.
+
+        That is the learning rate of each group, for `update` an array without axes, and the
+        counter of steps of each parameter. From now on `send_rates` has to be called before
+        `step`. What a step computes stays the same. (See minise/backend/capture.py.)
+        """
+        self._rates = []
+        for group in self.param_groups:
+            xp = backend.of(group["params"][0].data).xp
+            self._rates.append(xp.full((), group["lr"], dtype=numpy.float64))
+        for param, state in self.state.items():
+            if "step" in state:
+                xp = backend.of(param.data).xp
+                state["step"] = xp.full((), int(state["step"]), dtype=numpy.int64)
+
+    def send_rates(self) -> None:
+        """Write the learning rates of the groups to where a recorded step reads them."""
+        for rate, group in zip(self._rates or (), self.param_groups):
+            rate.fill(group["lr"])
 
     def _check_gradient(self, weights: Array, gradient: Array) -> None:
         # A gradient of another shape could broadcast, one of another dtype could be rounded, and
@@ -129,6 +155,8 @@ class Optimizer:
         options = {k: v.item() if isinstance(v, numpy.generic) else v for k, v in options.items()}
         self.check_options(options)
         self.param_groups.append({**options, "params": params})
+        if self._rates is not None:
+            self.make_capturable()
 
     def _check_params(self, params: list[Any]) -> None:
         seen = {id(param) for param in self._params()}
@@ -164,7 +192,7 @@ class Optimizer:
         number = {param: index for index, param in enumerate(self._params())}
         return {
             "state": {
-                number[param]: {name: _copy(value, like=param) for name, value in state.items()}
+                number[param]: {name: _saved(name, value, param) for name, value in state.items()}
                 for param, state in self.state.items()
                 if state
             },
@@ -214,6 +242,8 @@ class Optimizer:
                 )
             states[param_of[number]] = self._loaded(saved, number, param_of[number])
         self.param_groups, self.state = groups, states
+        if self._rates is not None:
+            self.make_capturable()
 
     def _loaded(self, saved: State, number: Any, param: Tensor) -> State:
         """A copy of one parameter's saved state, for use with `param`."""
@@ -228,7 +258,7 @@ class Optimizer:
                     f"{param.shape}, got {tuple(value.shape)}"
                 )
             value = backend.of(param.data).as_array(value, dtype=param.dtype)
-            state[name] = _copy(value, like=param)
+            state[name] = backend.of(param.data).xp.array(value)
         return state
 
     def __repr__(self) -> str:
@@ -239,8 +269,16 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
 
-def _copy(value: Any, like: Tensor) -> Any:
-    return value if isinstance(value, int) else backend.of(like.data).xp.array(value)
+def _saved(name: str, value: Any, param: Tensor) -> Any:
+    return int(value) if name == "step" else backend.of(param.data).xp.array(value)
+
+
+def number(value: Any, like: Array) -> Any:
+    """An option for arithmetic with `like`: a float, or an array without axes of its dtype.
+
+    Only Python's numbers promote nothing, so an array has to be cast.
+    """
+    return value.astype(like.dtype) if hasattr(value, "astype") else float(value)
 
 
 def check_not_negative(name: str, options: Options, *arguments: str) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
+
+import numpy
 
 from .. import backend
 from ..autograd import Array, Tensor
-from .optimizer import Optimizer, Options, State, check_not_negative
+from .optimizer import Optimizer, Options, State, check_not_negative, number
 
 
 class SGD(Optimizer):
@@ -60,7 +63,7 @@ class SGD(Optimizer):
             )
 
     def update(self, weights: Array, gradient: Array, state: State, options: Options) -> None:
-        lr, momentum = float(options["lr"]), float(options["momentum"])
+        lr, momentum = number(options["lr"], weights), float(options["momentum"])
         dampening, weight_decay = float(options["dampening"]), float(options["weight_decay"])
 
         if weight_decay != 0:
@@ -75,3 +78,46 @@ class SGD(Optimizer):
             velocity = state["momentum_buffer"]
             gradient = gradient + momentum * velocity if options["nesterov"] else velocity
         weights -= lr * gradient
+
+    def update_group(self, gradients: dict[Tensor, Array], options: Options) -> None:
+        """All parameters in one kernel where the backend has one; it computes what `update` does.
+
+        A network has a hundred parameters, most of them small: to ask a GPU for each takes longer
+        than the work.
+        """
+        params = [*gradients]
+        kernel = _kernel_for(params)
+        if kernel is None:
+            super().update_group(gradients, options)
+            return
+        xp, lr = backend.of(params[0].data).xp, options["lr"]
+        if not hasattr(lr, "dtype"):
+            lr = xp.full((), lr, dtype=numpy.float64)
+        names = ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
+        numbers = {name: options[name] for name in names}
+        is_new = {param: "momentum_buffer" not in self.state.get(param, {}) for param in params}
+        for first in (False, True):
+            chosen = [param for param in params if is_new[param] == first]
+            if not chosen:
+                continue
+            velocities = None
+            if options["momentum"] != 0:
+                for param in chosen if first else ():
+                    self.state[param] = {"momentum_buffer": xp.zeros_like(param.data)}
+                velocities = [self.state[param]["momentum_buffer"] for param in chosen]
+            kernel(
+                [param.data for param in chosen],
+                [xp.asarray(gradients[param], order="C") for param in chosen],
+                velocities, lr, first=first, **numbers,
+            )  # fmt: skip
+
+
+def _kernel_for(params: list[Tensor]) -> Any:
+    """The kernel that can move all these parameters together; None if there is none."""
+    arrays = [param.data for param in params]
+    kernel = backend.of(arrays[0]).sgd if arrays else None
+    if kernel is None or not backend.using_fast_kernels():
+        return None
+    dtype = arrays[0].dtype
+    suits = all(a.dtype == dtype and a.flags.c_contiguous for a in arrays)
+    return kernel if suits and dtype.itemsize >= 4 else None

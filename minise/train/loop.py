@@ -23,13 +23,13 @@ import numpy
 from tqdm import tqdm
 
 from .. import backend, files
-from .. import functional as F
-from ..autograd import Array, Tensor
+from ..autograd import Array
 from ..data import DataLoader
 from ..models import create
 from ..models.weights import save_weights
 from ..optim import SGD
-from . import checkpoint, datasets, schedule
+from . import checkpoint, datasets, out_of_memory, schedule
+from . import step as steps
 from .config import Config
 from .evaluate import evaluate
 from .interrupt import Interrupt
@@ -120,10 +120,12 @@ class Run:
             data.train, config.batch_size, shuffle=True, transform=data.transform, seed=config.seed
         )
         self.schedule = schedule.create(config, self.optimizer, len(self.loader))
+        step = steps.Step(self.model, self.optimizer, data.num_classes, config.label_smoothing)
+        self.run_step = out_of_memory.guarded(step, steps.create(step, self.say))
         self.position = checkpoint.Position()
         self.saved = "no checkpoint was written yet"
 
-        self.unread: list[tuple[int, int, float, Array, Array]] = []  # see `read_losses`
+        self.unread: list[tuple[int, int, float, tuple[Array, Array]]] = []  # see `read_losses`
         self.read_at = self.saved_at = time.perf_counter()
 
     def resume(self) -> None:
@@ -171,10 +173,10 @@ class Run:
         self.read_at = time.perf_counter()
         for images, labels in self.loader:
             lr = self.optimizer.param_groups[0]["lr"]
-            loss, correct = self.step(images, labels)
+            result = self.step(images, labels)
             self.schedule.step()
             self.position.step += 1
-            self.unread.append((self.position.step, len(labels), lr, loss, correct))
+            self.unread.append((self.position.step, len(labels), lr, result))
             if time.perf_counter() - self.read_at > READ_EVERY:
                 self.read_losses()
             self.pause_or_save()
@@ -182,13 +184,11 @@ class Run:
 
     def step(self, images: numpy.ndarray, labels: numpy.ndarray) -> tuple[Array, Array]:
         """One update of the weights; mean loss and number of hits, as arrays of the device."""
-        x, target = (Tensor(array).to(self.config.backend) for array in (images, labels))
-        logits = self.model(x)  # (N, classes)
-        loss = F.cross_entropy(logits, target, label_smoothing=self.config.label_smoothing)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        return loss.data, (logits.data.argmax(axis=1) == target.data).sum()
+        return self.run_step(images, labels)
+
+    def say(self, line: str) -> None:
+        if self.progress:
+            self.bar.write(line)
 
     def read_losses(self) -> None:
         """Add up the losses and hits of the steps since the last look, in the order of the steps.
@@ -198,12 +198,17 @@ class Run:
         if not self.unread:
             return
         position = self.position
-        for step, count, lr, loss, correct in self.unread:
-            value = Tensor(loss).item()
-            if not math.isfinite(value):
-                raise self.diverged(f"loss is {value} at step {step} (lr {lr:.4g})")
-            position.loss += value * count
-            position.correct += int(Tensor(correct).item())
+        home = backend.get(self.config.backend)
+        # All of them at once: the program waits for the device once.
+        losses, hits = (
+            home.to_numpy(home.xp.stack(arrays)).tolist()
+            for arrays in zip(*(values for *_, values in self.unread))
+        )
+        for (step, count, lr, _), loss, correct in zip(self.unread, losses, hits):
+            if not math.isfinite(loss):
+                raise self.diverged(f"loss is {loss} at step {step} (lr {lr:.4g})")
+            position.loss += loss * count
+            position.correct += correct
             position.lr = lr
             self.bar.update(count)
         self.unread.clear()

@@ -1,0 +1,86 @@
+"""SE's squeeze and scale, and the scale with the addition (and the ReLU) behind it: see se.cu."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .launch import ROWS, blocks_for, launch, suits
+
+Array = Any
+
+
+def squeeze(op: Any, x: Array) -> Array:
+    """The mean of each channel: adaptive_avg_pool2d to 1 × 1."""
+    if op.output_size != (1, 1) or not suits(x):
+        op.fast_backward = None
+        return op.forward(x)
+    op.shape = x.shape
+    N, C, H, W = x.shape
+    z = op.xp.empty((N, C, 1, 1), dtype=x.dtype)
+    x = op.xp.ascontiguousarray(x)
+    launch("se_squeeze", x.dtype, (blocks_for(N * C, ROWS),), x, z, N * C, H * W)
+    return z
+
+
+def squeeze_backward(op: Any, grad: Array) -> Array:
+    """The same share for every pixel: nothing is written out, the sum of gradients reads it."""
+    H, W = op.shape[2:]
+    return op.xp.broadcast_to(grad / (H * W), op.shape)
+
+
+def axpy(op: Any, scale: Array, u: Array, shortcut: Array) -> Array:
+    """See minise.ops.se.Axpy and AxpyReLU."""
+    if not suits(scale, u, shortcut):
+        op.fast_backward = None
+        return op.forward(scale, u, shortcut)
+    op.scale, op.u = map(op.xp.ascontiguousarray, (scale, u))
+    rectified = op.name == "axpy_relu"
+    y = scaled(op.xp, op.scale, op.u, op.xp.ascontiguousarray(shortcut), rectified)
+    op.y = y if rectified else None
+    return y
+
+
+def axpy_backward(op: Any, grad: Array) -> tuple[Array, Array, Array]:
+    dy = op.xp.ascontiguousarray(grad)
+    dshortcut = dy if op.y is None else op.xp.empty(dy.shape, dtype=dy.dtype)
+    dscale, du = scaled_backward(
+        op.xp, dy, op.scale, op.u, op.y, None if op.y is None else dshortcut
+    )
+    return dscale, du, dshortcut
+
+
+def multiply(op: Any, a: Array, b: Array) -> Array:
+    """a (N, C, H, W) times gates b (N, C, 1, 1); see minise.ops.math.Multiply for other shapes."""
+    if a.ndim != 4 or b.shape != (*a.shape[:2], 1, 1) or not suits(a, b):
+        op.fast_backward = None
+        return op.forward(a, b)
+    op.a, op.b = map(op.xp.ascontiguousarray, (a, b))
+    return scaled(op.xp, op.b, op.a, None, False)
+
+
+def multiply_backward(op: Any, grad: Array) -> tuple[Array, Array]:
+    db, da = scaled_backward(op.xp, op.xp.ascontiguousarray(grad), op.b, op.a, None, None)
+    return da, db
+
+
+def scaled(xp: Any, scale: Array, u: Array, shortcut: Array | None, rectified: bool) -> Array:
+    N, C, H, W = u.shape
+    y = xp.empty(u.shape, dtype=u.dtype)
+    launch(
+        "se_axpy", u.dtype, (blocks_for(N * C, ROWS),),
+        scale, u, shortcut, y, N * C, H * W, rectified,
+    )  # fmt: skip
+    return y
+
+
+def scaled_backward(
+    xp: Any, dy: Array, scale: Array, u: Array, y: Array | None, dshortcut: Array | None
+) -> tuple[Array, Array]:
+    """(dscale, du); writes dshortcut."""
+    N, C, H, W = u.shape
+    dscale, du = (xp.empty(array.shape, dtype=dy.dtype) for array in (scale, u))
+    launch(
+        "se_axpy_backward", dy.dtype, (blocks_for(N * C, ROWS),),
+        dy, scale, u, y, dscale, du, dshortcut, N * C, H * W,
+    )  # fmt: skip
+    return dscale, du

@@ -1,0 +1,55 @@
+"""What to say when a batch does not fit into the memory of a device."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy
+
+from .step import CapturedStep, Result, Step
+
+
+def guarded(step: Step, captured: Step | CapturedStep) -> Callable[..., Result]:
+    """`captured`, whose MemoryError says how much was asked, used and free, and what would fit."""
+    memory = step.home.memory
+    if memory is None:  # the system's memory: it swaps, and knows no limit of its own
+        return captured
+
+    def run(images: numpy.ndarray, labels: numpy.ndarray) -> Result:
+        try:
+            return captured(images, labels)
+        except MemoryError as error:
+            used, free = memory()
+            asked = re.search(r"([\d,]+) bytes", str(error))
+        # Out here the error is gone, and with it the frames that held on to the arrays.
+        size = int(asked[1].replace(",", "")) if asked else 0
+        raise MemoryError(
+            f"out of memory: a batch of {len(images)} asked for {readable(size)} more; "
+            f"{readable(used)} are in use, {readable(free)} free; "
+            f"{advice(step, captured, images, labels)}"
+        )
+
+    return run
+
+
+def advice(
+    step: Step, captured: Step | CapturedStep, images: numpy.ndarray, labels: numpy.ndarray
+) -> str:
+    """The largest half, quarter, ... of the batch with which a step works, by trying."""
+    size = len(images) // 2
+    while size >= 2:
+        step.optimizer.zero_grad()
+        try:
+            # It spoils the weights of a run that is over anyway.
+            captured(images[:size], labels[:size])
+        except MemoryError:
+            size //= 2
+        else:
+            return f"a batch of {size} fits"
+    return "not even a batch of 2 fits"
+
+
+def readable(size: int) -> str:
+    """Bytes as GiB or MiB."""
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"

@@ -1,0 +1,490 @@
+"""The CUDA kernels without a GPU: they compile for three generations, and compute what they should.
+
+NVRTC, CUDA's own compiler, needs no GPU. What the kernels compute is tried on the CPU, with the
+same sources and with all of minise's own Python around them: see cuda_on_host.py.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from dataclasses import replace
+
+import cuda_on_host
+import numpy
+import parity
+import pytest
+import test_ops_activation
+import test_ops_conv
+import test_ops_loss
+import test_ops_math
+import test_ops_norm
+import test_ops_pool
+import test_ops_se
+from strict_array import StrictArray, from_strict, strict, strict_backend, to_strict
+from test_backend_fast import CONVOLUTIONS, TOLERANCES, assert_close, conv, numbers
+
+import minise
+from minise import Tensor, backend, models, optim
+from minise import functional as F
+from minise.backend import cuda
+from minise.backend.cuda import launch
+
+dtypes = pytest.mark.parametrize("dtype", TOLERANCES)
+
+
+# --- they compile ---------------------------------------------------------------------------------
+
+
+def nvrtc(code: str, real: str, architecture: str) -> bytes:
+    """The code for a GPU of that architecture; skips the test where CuPy or NVRTC is missing."""
+    compiler = pytest.importorskip("cupy.cuda.compiler", reason="CuPy is not installed")
+    try:
+        compiler._get_nvrtc_version()
+    except Exception as error:  # of whatever looked for the library in vain
+        pytest.skip(f"NVRTC is not installed: {error}")
+    program = compiler._NVRTCProgram(code, "minise.cu", method="cubin")
+    return program.compile((*launch.options(real), f"-arch={architecture}"))[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("real", "architecture"), [("float", "sm_75"), ("double", "sm_80"), ("float", "sm_90")]
+)
+def test_nvrtc_compiles_the_kernels(real, architecture):
+    assert nvrtc(launch.code(), real, architecture).startswith(b"\x7fELF")
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        (("__device__ Real relu(Real v)", "__device__ Real relu(Real v"), "threads.cu"),
+        (("Tap* taps;", "int taps;"), "conv.cu"),
+        (("Tile<M, N, 16, PER_M", "Tile<M, N, 256, PER_M"), "a thread always fetches the same k"),
+        (("Tile<M, N_W, 32,", "Tile<M, N_W, 128,"), "shared data"),
+    ],
+    ids=["syntax", "type", "tile", "shared memory"],
+)
+def test_nvrtc_finds_a_mistake(mistake, message):
+    compiler = pytest.importorskip("cupy.cuda.compiler", reason="CuPy is not installed")
+    code = launch.code(("threads", "product", "conv"))
+    assert mistake[0] in code
+    with pytest.raises(compiler.CompileException, match=message):
+        nvrtc(code.replace(*mistake), "float", "sm_90")
+
+
+def test_cupy_takes_the_sources():
+    """As far as that goes without a GPU: the names of the arguments."""
+    cupy = pytest.importorskip("cupy")
+    assert isinstance(launch.module.__wrapped__("float"), cupy.RawModule)
+
+
+# --- they compute the right numbers ---------------------------------------------------------------
+
+needs_compiler = pytest.mark.skipif(cuda_on_host.COMPILER is None, reason="g++ is not installed")
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    return cuda_on_host.Kernels(launch.code(), tmp_path_factory.mktemp("kernels"))
+
+
+@pytest.fixture
+def device(compiled, monkeypatch):
+    """Strict arrays with the kernels of the GPU, run on the CPU."""
+    yield from plugged_in(compiled, monkeypatch)
+
+
+def plugged_in(kernels, monkeypatch):
+    monkeypatch.setattr(launch, "kernel", kernels.kernel)
+    monkeypatch.setattr(cuda.sgd, "address", kernels.address)
+    labels = cuda.LabelCheck(strict, from_strict)
+    before = strict_backend()
+    home = backend.register(
+        replace(
+            before,
+            fast=dict(cuda.KERNELS),
+            check_labels=labels.check,
+            synchronize=labels.raise_if_wrong,
+            sgd=cuda.sgd.step,
+        )
+    )
+    strict.sync_count = 0
+    kernels.launched.clear()
+    try:
+        yield home
+    finally:
+        backend.register(before)
+
+
+def outcome(f, arrays, upstream, place, constant=()):
+    """Output and gradients on the host; whether a fast kernel ran."""
+    tensors = [Tensor(place(array), i not in constant) for i, array in enumerate(arrays)]
+    y = f(*tensors)
+    ran_fast = y.op is not None and y.op.fast_backward is not None
+    if y.requires_grad:
+        y.backward(Tensor(place(upstream)))
+    return [y.numpy(), *(None if t.grad is None else t.grad.numpy() for t in tensors)], ran_fast
+
+
+def compare(f, *arrays, constant=(), upstream=None):
+    """AssertionError unless f gives the same with the kernels and with NumPy's plain ones."""
+    __tracebackhide__ = True
+    dtype = arrays[0].dtype.name
+    with backend.plain():
+        if upstream is None:
+            shape = f(*map(Tensor, arrays)).shape
+            upstream = numbers(shape, dtype, 99)
+        wanted, _ = outcome(f, arrays, upstream, numpy.array, constant)
+    found, ran_fast = outcome(f, arrays, upstream, to_strict, constant)
+    for i, (ours, theirs) in enumerate(zip(found, wanted, strict=True)):
+        assert (ours is None) == (theirs is None), f"gradient of input {i - 1}: one is missing"
+        if ours is not None:
+            what = f"gradient of input {i - 1}" if i else "output"
+            assert_close(ours, theirs, TOLERANCES[dtype][i > 0], what)
+    return ran_fast
+
+
+# The cases of every op that has a kernel, of those whose answer from PyTorch is recorded.
+CASES = [
+    case
+    for module in (
+        test_ops_activation, test_ops_conv, test_ops_loss, test_ops_math, test_ops_norm,
+        test_ops_pool, test_ops_se,
+    )
+    for case in module.CASES
+    if case.golden
+]  # fmt: skip
+
+
+@needs_compiler
+@pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
+def test_parity_with_pytorch(device, case):
+    dtype = case.dtypes[-1]  # float32, where a case does not say otherwise
+    wanted = parity.expected(case, dtype)
+    with numpy.errstate(all="ignore") if case.overflows else nullcontext():
+        found = parity.run(case, parity.Way("strict", dtype))
+    parity.assert_same_outcome(case, "cuda", found, wanted)
+
+
+# Those that do not take long.
+SMALL = [case for case in CONVOLUTIONS if math.prod(case[0]) * math.prod(case[1][2:]) < 2e6]
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("kernel", "x", "options"), SMALL, ids=[" ".join(map(str, case)) for case in SMALL]
+)
+def test_conv2d(device, kernel, x, options):
+    both = numpy.max(options.get("stride", 1)) > 1 and numpy.max(options.get("dilation", 1)) > 1
+    ran_fast = compare(*conv(kernel, x, "float64", bias=len(options) != 1, **options))
+    assert ran_fast == (not both)
+
+
+@needs_compiler
+@dtypes
+def test_every_tile_of_the_convolution(device, compiled, monkeypatch, dtype):
+    """Few and many output channels, few and many input channels."""
+    monkeypatch.setattr(cuda.conv, "ENOUGH", 1)  # or a high tile would want many pixels
+    for O, C in ((16, 20), (20, 70), (70, 16)):
+        assert compare(*conv((O, C, 1, 1), (2, C, 9, 11), dtype))
+    tiles = {name for name in cuda_on_host.kernel_names(compiled.code) if name[:5] == "conv_"}
+    assert len(tiles) == 9
+    assert tiles <= compiled.launched
+
+
+@needs_compiler
+def test_sums_that_are_split(device, compiled):
+    """The gradient of a small kernel over many pixels, the last stretch shorter than the others."""
+    assert compare(*conv((4, 3, 3, 3), (3, 3, 41, 37), "float64", padding=1))
+    assert "sum_of_splits" in compiled.launched
+
+
+@needs_compiler
+@dtypes
+@pytest.mark.parametrize("shape", [(5, 7), (2, 3, 4, 9), (130,)], ids=str)
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear(device, dtype, shape, bias):
+    arrays = [numbers(shape, dtype), numbers((11, shape[-1]), dtype, 1)]
+    assert compare(F.linear, *arrays, *([numbers((11,), dtype, 2)] if bias else []))
+    for constant in ((0,), (1,), (0, 1)):
+        compare(F.linear, *arrays, constant=constant)
+
+
+# --- the other kernels ----------------------------------------------------------------------------
+
+N, C, H, W = IMAGES = (3, 5, 6, 7)
+GATES = (N, C, 1, 1)
+
+OPS = {
+    "conv2d": (lambda x, w: F.conv2d(x, w, padding=1), IMAGES, (4, C, 3, 3)),
+    "linear": (F.linear, (3, 7), (4, 7)),
+    "batch_norm": (lambda x, w, b: F.batch_norm(x, None, None, w, b, True), IMAGES, (C,), (C,)),
+    "batch_norm_relu": (
+        lambda x, w, b: F.batch_norm(x, None, None, w, b, True, relu=True), IMAGES, (C,), (C,)
+    ),
+    "adaptive_avg_pool2d": (lambda x: F.adaptive_avg_pool2d(x, 1), IMAGES),
+    "axpy": (F.axpy, GATES, IMAGES, IMAGES),
+    "axpy_relu": (lambda s, u, x: F.axpy(s, u, x, relu=True), GATES, IMAGES, IMAGES),
+    "multiply": (lambda u, s: u * s, IMAGES, GATES),
+    "relu": (F.relu, IMAGES),
+    "add_relu": (F.add_relu, IMAGES, IMAGES),
+    "sigmoid": (F.sigmoid, IMAGES),
+    "max_pool2d": (lambda x: F.max_pool2d(x, 3, 2, 1), IMAGES),
+    "avg_pool2d": (lambda x: F.avg_pool2d(x, 3, 2, 1), IMAGES),
+    "log_softmax": (lambda x: F.log_softmax(x, -1), (7, 70)),
+    "nll_loss": (lambda x: F.nll_loss(x, labels_like(x), reduction="none"), (7, 11)),
+}  # fmt: skip
+ops = pytest.mark.parametrize("name", OPS)
+
+
+def labels_like(x):
+    labels = numpy.random.RandomState(3).randint(0, x.shape[1], x.shape[0])
+    return Tensor(backend.of(x.data).as_array(labels))
+
+
+def arguments(name, dtype):
+    return [numbers(shape, dtype, seed) for seed, shape in enumerate(OPS[name][1:])]
+
+
+def reversed_axes(x):
+    return x.T.copy().T
+
+
+def with_gaps(x):
+    return x.repeat(2, axis=-1)[..., ::2]
+
+
+def one_for_all(x):
+    return numpy.broadcast_to(x[:1], x.shape)
+
+
+def test_every_op_with_a_kernel_has_a_case():
+    assert set(OPS) == set(cuda.KERNELS)
+
+
+@needs_compiler
+@ops
+@dtypes
+def test_ops(device, name, dtype):
+    assert compare(OPS[name][0], *arguments(name, dtype))
+
+
+@needs_compiler
+@ops
+@pytest.mark.parametrize("layout", [reversed_axes, with_gaps, one_for_all])
+def test_memory_orders(device, name, layout, monkeypatch):
+    """Kernels read memory as it lies there: whatever is not in C order has to be copied first."""
+    monkeypatch.setitem(globals(), "to_strict", StrictArray)  # keeps the strides
+    f, arrays = OPS[name][0], [layout(array) for array in arguments(name, "float64")]
+    with backend.plain():
+        upstream = numbers(f(*map(Tensor, arrays)).shape, "float64", 5)
+    assert compare(f, *arrays, upstream=layout(upstream))
+
+
+@needs_compiler
+@ops
+def test_float16_and_empty_batches_are_left_to_the_plain_kernels(device, name):
+    f, arrays = OPS[name][0], arguments(name, "float64")
+    _, ran_fast = outcome(f, [a.astype("float16") for a in arrays], None, to_strict, range(9))
+    assert not ran_fast
+    if not name.startswith("batch_norm"):
+        batch = [array[:0] if array.shape[0] in (N, 7) else array for array in arrays]
+        assert not compare(f, *batch)
+
+
+@needs_compiler
+def test_plain_turns_the_kernels_off(device, compiled):
+    x = numbers(IMAGES, "float32")
+    with backend.plain():
+        _, ran_fast = outcome(F.relu, [x], x, to_strict)
+        F.cross_entropy(Tensor(to_strict(x[:, 0, 0])), Tensor(to_strict(numpy.arange(3))))
+    assert not ran_fast
+    assert not compiled.launched
+
+
+@needs_compiler
+@pytest.mark.parametrize("kernel", [(3, 5), (4, 2)])
+@pytest.mark.parametrize("stride", [(2, 1), (1, 3), (5, 5)])
+@pytest.mark.parametrize("padding", [(1, 0), (0, 1), (1, 1)])
+@pytest.mark.parametrize("ceil", [False, True])
+def test_pools_that_differ_in_height_and_width(device, kernel, stride, padding, ceil):
+    x = numbers((2, 3, 9, 11), "float64")
+    assert compare(lambda x: F.max_pool2d(x, kernel, stride, padding, (1, 2), ceil), x)
+    assert compare(lambda x: F.avg_pool2d(x, kernel, stride, padding, ceil, True), x)
+    assert compare(lambda x: F.avg_pool2d(x, kernel, stride, padding, ceil, False), x)
+
+
+@needs_compiler
+@pytest.mark.parametrize("enough", [1, 10, 10_000])
+@pytest.mark.parametrize("name", ["batch_norm", "batch_norm_relu"])
+def test_batch_norm_sums_in_one_or_several_splits(device, monkeypatch, name, enough):
+    monkeypatch.setattr(cuda.norm, "ENOUGH", enough)
+    shapes = (19, 3, 5, 8), (3,), (3,)
+    assert compare(OPS[name][0], *(numbers(s, "float64", i) for i, s in enumerate(shapes)))
+
+
+@needs_compiler
+@dtypes
+@pytest.mark.parametrize("offset", [10, 1e3, -1e5])
+def test_batch_norm_far_from_zero(device, dtype, offset):
+    """The offset cancels; only its rounding is lost, offset / std times as large as usual."""
+    f = OPS["batch_norm"][0]
+    weight, bias, upstream = (numbers(s, dtype, i) for i, s in enumerate(((C,), (C,), IMAGES)))
+    x = (numbers(IMAGES, "float64", 7) + offset).astype(dtype)
+    found, ran_fast = outcome(f, [x, weight, bias], upstream, to_strict)
+    assert ran_fast
+    with backend.plain():
+        exact = [x.astype("float64") - offset, *(a.astype("float64") for a in (weight, bias))]
+        wanted, _ = outcome(f, exact, upstream.astype("float64"), numpy.array)
+    for ours, theirs in zip(found, wanted):
+        rounding = 8 * numpy.finfo(dtype).eps * abs(offset)
+        assert_close(ours.astype("float64"), theirs, rounding, "far from zero")
+
+
+@needs_compiler
+@pytest.mark.parametrize("value", [numpy.nan, numpy.inf, -numpy.inf])
+@pytest.mark.parametrize("name", [name for name in OPS if "batch_norm" not in name])
+def test_nan_and_infinity_pass(device, name, value):
+    """In each of the inputs and in the gradient.
+
+    Not in the gradient of two ops whose plain kernels multiply by 0 what does not get it.
+    """
+    f, arrays = OPS[name][0], arguments(name, "float64")
+    upstream = numbers(f(*map(Tensor, arrays)).shape, "float64", 5)
+    for array in arrays if name in ("max_pool2d", "nll_loss") else (*arrays, upstream):
+        place = (-1, *(size // 2 for size in array.shape[1:]))
+        before, array[place] = array[place], value
+        with numpy.errstate(all="ignore"):
+            compare(f, *arrays, upstream=upstream)
+        array[place] = before
+
+
+# --- labels ---------------------------------------------------------------------------------------
+
+
+@needs_compiler
+def test_a_wrong_label_is_reported_when_a_value_is_read(device):
+    logits = Tensor(to_strict(numbers((4, 10), "float32")), True)
+    wrong = Tensor(to_strict(numpy.array([3, 12, -100, 99])))
+    loss = F.cross_entropy(logits, wrong)
+    assert strict.sync_count == 0
+    assert numpy.isnan(from_strict(loss.data))
+    with pytest.raises(IndexError, match=r"cross_entropy: labels must lie in \[0, 9\], got 12"):
+        device.synchronize()
+    device.synchronize()  # it was said once
+    F.nll_loss(logits, Tensor(to_strict(numpy.array([1, -1, 0, 0]))))
+    with pytest.raises(IndexError, match=r"nll_loss: labels must lie in \[0, 9\], got -1"):
+        device.synchronize()
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64"])
+def test_labels_of_any_integers(device, dtype):
+    logits = numbers((7, 11), "float64")
+    labels = numpy.arange(7).astype(dtype)
+    with backend.plain():
+        wanted = F.cross_entropy(Tensor(logits), Tensor(labels)).item()
+    loss = F.cross_entropy(Tensor(to_strict(logits)), Tensor(to_strict(labels)))
+    assert loss.item() == pytest.approx(wanted, rel=1e-12)
+    device.synchronize()
+
+
+# --- the optimiser --------------------------------------------------------------------------------
+
+RULES = [
+    {},
+    {"weight_decay": 0.1},
+    {"momentum": 0.9, "weight_decay": 0.1},
+    {"momentum": 0.9, "nesterov": True},
+    {"momentum": 0.9, "dampening": 0.5, "maximize": True},
+]
+
+
+@needs_compiler
+@dtypes
+@pytest.mark.parametrize("options", RULES, ids=str)
+def test_sgd(device, compiled, dtype, options):
+    """More parameters than fit into one launch, of many sizes, for three steps."""
+    shapes = [(1 + 37 * i % 11, 1 + i % 5) for i in range(70)] + [(1500,)]
+    found = []
+    for place in (to_strict, numpy.array):
+        params = [Tensor(place(numbers(shape, dtype, i)), True) for i, shape in enumerate(shapes)]
+        optimizer = optim.SGD(params, lr=0.1, **options)
+        for step in range(3):
+            for i, param in enumerate(params):
+                param.grad = Tensor(place(numbers(param.shape, dtype, 100 * step + i)))
+            optimizer.step()
+        found.append([param.numpy() for param in params])
+    assert compiled.launched == {"sgd_step"}
+    for ours, theirs in zip(*found):
+        assert_close(ours, theirs, TOLERANCES[dtype][0], "weights")
+
+
+# --- a whole network ------------------------------------------------------------------------------
+
+
+def training_step(place):
+    """Loss and gradients, the buffers, and how often the host waited for the device."""
+    minise.manual_seed(0)
+    net = models.create("se_resnet20", num_classes=10).double()
+    for tensor in (*net.parameters(), *net.buffers()):
+        tensor.data = place(tensor.data)
+    x = Tensor(place(numbers((4, 3, 8, 8), "float64")))
+    labels = Tensor(place(numpy.array([1, 9, 0, 5])))
+    strict.sync_count = 0
+    loss = F.cross_entropy(net(x), labels)
+    loss.backward()
+    waits = strict.sync_count
+    arrays = [loss.numpy(), *(p.grad.numpy() for p in net.parameters())]
+    return arrays, [b.numpy() for b in net.buffers()], waits
+
+
+@needs_compiler
+def test_a_network(device, compiled):
+    found, found_buffers, waits = training_step(to_strict)
+    assert waits == 0, "the host waited for the device"
+    launched = {name.rstrip("0123456789").rstrip("_") for name in compiled.launched}
+    assert {"conv_forward", "bn_sums", "se_axpy_backward", "nll_backward"} <= launched
+    with backend.plain():
+        wanted, wanted_buffers, _ = training_step(numpy.array)
+    for ours, theirs in zip([*found, *found_buffers], [*wanted, *wanted_buffers], strict=True):
+        assert_close(ours, theirs, 1e-9, "network")
+
+
+# --- the comparison notices mistakes --------------------------------------------------------------
+
+# op, its sources, what stands there, what is put in its place, what is said about it
+CONV, NORM, POOL = ("product", "conv"), ("norm",), ("pool",)
+MISTAKES = {
+    "index": (
+        "conv2d", CONV, "(tap.channel * conv.H + row) * conv.W",
+        "(tap.channel * conv.H + row) * conv.H", "^output: .* off",
+    ),
+    "tail": ("conv2d", CONV, "inside = k + j < last", "inside = k + j <= last", "its arrays"),
+    "border": ("conv2d", CONV, "p * conv.stride_h - conv.top :", "p * conv.stride_h :", "^output"),
+    "barrier": ("conv2d", CONV, "__syncthreads();  // the tile", "// the tile", "order of threads"),
+    "barrier in a branch": (
+        "batch_norm", NORM, "        __syncthreads();\n    }",
+        "        if (half > place) __syncthreads();\n    }", "others do not come to",
+    ),
+    "outside": ("relu", ("elementwise",), "i < count; i +=", "i <= count; i +=", "wrote outside"),
+    "forgotten": (
+        "max_pool2d", POOL, "    dx[pixel] = sum;", "    if (sum != 0) dx[pixel] = sum;",
+        "^gradient of input 0",
+    ),
+    "type": ("batch_norm", NORM, "double eps, int rect", "float eps, int rect", "9 is f8"),
+    "row": ("log_softmax", ("loss",), "rows ? start + C :", "rows ? start + C - 1 :", "^output"),
+}  # fmt: skip
+
+
+@needs_compiler
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_noticed(tmp_path, monkeypatch, mistake):
+    name, sources, right, wrong, message = MISTAKES[mistake]
+    code = launch.code(("threads", *sources))
+    assert right in code
+    kernels = cuda_on_host.Kernels(code.replace(right, wrong, 1), tmp_path)
+    for _ in plugged_in(kernels, monkeypatch):
+        with pytest.raises(AssertionError, match=message):
+            compare(OPS[name][0], *arguments(name, "float64"))

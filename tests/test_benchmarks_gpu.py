@@ -1,0 +1,207 @@
+"""benchmarks/gpu.py without a GPU: its arithmetic on made-up numbers, its steps on the CPU."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy
+import parity  # noqa: F401  (registers the backend "strict")
+import pytest
+
+from minise import backend
+
+pytest.importorskip("torch")
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+@pytest.fixture
+def results():
+    """A run on a GPU that does not exist. Milliseconds, the same in both rounds."""
+    from interleave import Timing
+
+    def row(batch, tf32, **milliseconds):
+        names = {
+            "op_by_op": "minise op by op", "captured": "minise captured", "eager": "PyTorch",
+            "last": "PyTorch channels_last", "compiled": "torch.compile",
+        }  # fmt: skip
+        timings = {names[key]: Timing([ms / 1e3] * 2) for key, ms in milliseconds.items()}
+        work = {"flops": 3e10 * batch / 128, "bytes": 4e9 * batch / 128}
+        return {"batch": batch, "tf32": tf32, "timings": timings, "work": work, "notes": []}
+
+    return {
+        "date": "2030-01-01", "context": "Imaginary 9000", "rounds": 2,
+        "steps": {
+            "se_resnet20, batch 128, TF32 off":
+                row(128, False, op_by_op=20, captured=4, eager=10, last=8, compiled=5),
+            "se_resnet20, batch 128, TF32 on":
+                row(128, True, op_by_op=20, captured=4, eager=9, last=7, compiled=3),
+            "se_resnet20, batch 1024, TF32 off":
+                row(1024, False, op_by_op=40, captured=32, eager=24, last=16),
+        },
+        "rates": {"float32": 60e12, "TF32": 400e12, "copy": 4e12},
+        "memory": {"se_resnet20, batch 128, TF32 off": {"minise captured": 2**30, "PyTorch": None}},
+        "epoch": {"loader alone": 2.0, "epoch": 3.0},
+    }  # fmt: skip
+
+
+def test_targets(results):
+    from gpu_report import targets
+
+    found = {target.figure: (target.measured, target.verdict) for target in targets(results)}
+    captured = "throughput of minise captured"
+    assert found == {
+        # the faster of PyTorch's layouts counts, and only with TF32 off
+        f"se_resnet20, batch 128: {captured} ÷ PyTorch channels_last": (2.0, "goal"),
+        f"se_resnet20, batch 128: {captured} ÷ torch.compile": (1.25, "goal"),
+        f"se_resnet20, batch 1024: {captured} ÷ PyTorch channels_last": (0.5, "must"),
+        "se_resnet20, 200 epochs of 50,000 pictures, without tests: minutes": (10.0, "must"),
+    }
+
+
+def test_arithmetic(results):
+    from gpu_report import Case, extrapolate, floor_seconds, images_per_second
+    from interleave import Timing
+
+    assert images_per_second(128, Timing([0.1, 0.004, 0.003])) == 128 / 0.004
+    assert extrapolate((2, 30.0), (4, 50.0), 128) == 10 + 10 * 128
+    assert Case("resnet20", 128, True).title == "resnet20, batch 128, TF32 on"
+    work = {"flops": 3e12, "bytes": 8e9}
+    assert floor_seconds(work, results["rates"], False) == {"arithmetic": 0.05, "traffic": 0.002}
+    assert floor_seconds(work, results["rates"], True)["arithmetic"] == 0.0075
+
+
+def test_tables(results):
+    import gpu_report
+
+    results["steps"]["se_resnet20, batch 128, TF32 on"]["notes"] = ["torch.compile failed: no gcc"]
+    text = gpu_report.markdown(results)
+    lines = text.splitlines()
+    assert lines[0] == "# minise beside PyTorch on a GPU, 2030-01-01"
+    for line in (
+        "| | minise op by op | minise captured | PyTorch | PyTorch channels_last | torch.compile |",
+        "| se_resnet20, batch 1024, TF32 off | 25,600 (40.00 ms) | 32,000 (32.00 ms) | "
+        "42,667 (24.00 ms) | 64,000 (16.00 ms) | – |",
+        "| | minise op by op | PyTorch | PyTorch channels_last | torch.compile |",
+        "| se_resnet20, batch 128, TF32 off | 5.00 | 2.50 | 2.00 | 1.25 |",
+        "| se_resnet20, batch 128, TF32 off | 1,024 | – |",
+        "| se_resnet20, batch 128, TF32 off | 0.50 ms by 30 GFLOP, 1.00 ms by 4,000 MB | 4.0 |",
+        "| se_resnet20, batch 128, TF32 on | 0.07 ms by 30 GFLOP, 1.00 ms by 4,000 MB | 4.0 |",
+        "- se_resnet20, batch 128, TF32 on: torch.compile failed: no gcc",
+    ):
+        assert line.replace("| |", "|  |") in lines, text
+
+
+def test_what_is_left_when_little_was_measured(results):
+    import gpu_report
+
+    steps = results["steps"]
+    text = gpu_report.markdown({**results, "steps": {}, "memory": {}, "rates": {}, "epoch": {}})
+    assert "PyTorch |" not in text
+    only = {"se_resnet20, batch 128, TF32 off": steps["se_resnet20, batch 128, TF32 off"]}
+    only["se_resnet20, batch 128, TF32 off"]["timings"].pop("minise captured")
+    (first, *_) = gpu_report.targets({**results, "steps": only})
+    assert first.figure.startswith("se_resnet20, batch 128: throughput of minise op by op ÷")
+
+
+def test_the_files_that_are_left(results, tmp_path):
+    import gpu
+
+    gpu.write(results, "text", tmp_path / "new" / "gpu-2030-01-01")
+    saved = json.loads((tmp_path / "new" / "gpu-2030-01-01.json").read_text())
+    timings = saved["steps"]["se_resnet20, batch 128, TF32 on"]["timings"]
+    assert timings["torch.compile"]["seconds"] == [0.003, 0.003]
+    assert (tmp_path / "new" / "gpu-2030-01-01.md").read_text() == "text"
+
+
+EAGER = ("minise op by op", "minise captured", "PyTorch", "PyTorch channels_last")
+
+
+def test_the_steps_run_and_agree_on_the_cpu():
+    import gpu_steps
+    import torch
+    from gpu_report import Case
+
+    before = torch.backends.cudnn.allow_tf32
+    found = gpu_steps.measure(Case("se_resnet8", 2, True), 2, 1, "strict", "cpu", EAGER)
+    assert torch.backends.cudnn.allow_tf32 == before
+    assert [*found["timings"]] == [*EAGER]
+    assert all(len(timing.seconds) == 2 for timing in found["timings"].values())
+    losses = [*found["first_losses"].values()]
+    numpy.testing.assert_allclose(losses, losses[0], rtol=1e-5)
+    (note,) = found["notes"]  # the strict array refuses to record cuBLAS
+    assert note.startswith("training op by op, the step cannot be captured as a CUDA graph: ")
+
+
+def test_a_contestant_that_fails_is_left_out(monkeypatch):
+    import gpu_steps
+    from gpu_report import Case
+
+    def no_memory(*args):
+        raise MemoryError("Out of memory allocating 5 bytes")
+
+    monkeypatch.setattr(gpu_steps, "minise_step", no_memory)
+    found = gpu_steps.measure(Case("resnet8", 4, False), 1, 1, "numpy", "cpu", EAGER[1:3])
+    assert [*found["timings"]] == ["PyTorch"]
+    assert found["notes"] == ["minise captured failed: Out of memory allocating 5 bytes"]
+
+
+def test_steps_that_compute_something_else_are_refused():
+    import gpu_steps
+    from gpu_report import Case
+
+    losses = {"minise captured": 2.31, "PyTorch": 2.30, "PyTorch channels_last": 2.3001}
+    with pytest.raises(ValueError, match=r"minise captured's loss is 2\.31, that of others 2\.3"):
+        gpu_steps.check(Case("resnet20", 128, False), losses)
+    gpu_steps.check(Case("resnet20", 128, True), losses)  # rounded to 10 bits
+
+
+def test_memory_epoch_and_rates_on_the_cpu():
+    import gpu_steps
+    from gpu_report import Case
+
+    taken = iter([100, 350])
+    case = Case("resnet8", 2, False)
+    assert gpu_steps.memory(case, "PyTorch", lambda: next(taken), "numpy", "cpu") == 250
+    assert set(gpu_steps.epoch("resnet8", 8, "numpy", pictures=20)) == {"loader alone", "epoch"}
+    assert min(gpu_steps.rates("cpu", size=32, rounds=1).values()) > 0
+
+
+def test_work_of_a_step(monkeypatch):
+    import gpu
+    from gpu_report import Case
+
+    from minise import models
+
+    half, full = (gpu.work(Case("se_resnet8", batch, False)) for batch in (4, 8))
+    macs = models.summary(models.create("se_resnet8"), (3, 32, 32)).macs
+    assert full["flops"] == 2 * half["flops"] == 6 * 8 * macs
+    assert half["bytes"] < full["bytes"] < 2 * half["bytes"]  # the weights are there once
+
+
+def test_without_a_gpu_it_says_what_is_missing(monkeypatch, tmp_path):
+    if "cupy" in backend.available():
+        pytest.skip("there is a GPU")
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "gpu.py"), "--out", str(tmp_path)],
+        capture_output=True, text=True, check=False, env={"PYTHONPATH": str(BENCHMARKS.parent)},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("benchmark: backend 'cupy': CuPy ")
+    assert done.stderr.count("\n") == 1
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_pytorch_without_cuda_is_named(monkeypatch):
+    import gpu
+    import torch
+
+    monkeypatch.setattr(gpu.backend, "get", lambda name: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RuntimeError, match=r"PyTorch .* cannot use a GPU; install one built for"):
+        gpu.require_gpu()

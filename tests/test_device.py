@@ -1,0 +1,279 @@
+"""What a GPU has to do as the CPU does: on the strict array here, on a GPU with `pytest -m gpu`.
+
+Single ops are compared in the files of their own (parity.WAYS), networks with PyTorch in
+test_models_parity.py, optimisers in test_optim.py.
+"""
+
+from __future__ import annotations
+
+import devices
+import numpy as np
+import pytest
+import tiny_run
+from golden import make_models as golden
+
+import minise
+from minise import backend, models, nn, optim
+from minise import functional as F
+from minise.autograd import Tensor
+from minise.data import DataLoader
+from minise.models import blocks, resnet
+from minise.models.options import Options
+from minise.train import Config, datasets, train
+from minise.train.step import WARM_UP, CapturedStep, Step
+
+
+def options(**choices):
+    return Options(num_classes=3, se=True, reduction=4, **choices)
+
+
+# One network of each family, with as few blocks as there can be; side of its pictures.
+FAMILIES = {
+    "cifar": (lambda: models.create("se_resnet8", 3, 4), 8),
+    "cifar, bottlenecks, zero padding": (
+        lambda: resnet.CifarResNet(blocks.Bottleneck, 1, options(shortcut="A")), 8,
+    ),
+    "pre-activation, wide": (
+        lambda: resnet.PreActCifarResNet(blocks.PreActBlock, 1, options(), (32, 64, 128)), 8,
+    ),
+    "imagenet": (lambda: resnet.ResNet(blocks.Bottleneck, (1, 1, 1, 1), options()), 32),
+    "imagenet, caffe": (
+        lambda: resnet.ResNet(blocks.BasicBlock, (1, 1, 1, 1), options(variant="caffe")), 32,
+    ),
+    "resnext": (lambda: resnet.ResNet(blocks.ResNeXtBottleneck, (1, 1, 1, 1), options()), 32),
+    "bn_inception": (lambda: models.create("se_bn_inception", 3, 4), 32),
+    "mobilenet": (lambda: models.create("se_mobilenet", 3, 4), 32),
+    "squeeze by max, gate tanh": (
+        lambda: models.create("se_resnet8", 3, 4, squeeze="max", gate="tanh"), 8,
+    ),
+    "with dropout": (lambda: WithDropout(), 8),
+}  # fmt: skip
+
+
+class WithDropout(nn.Module):
+    """The end of VGG-16, SENet-154."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.pool = nn.Conv2d(3, 8, 3), nn.MaxPool2d(2)
+        self.head = nn.Sequential(nn.Linear(72, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
+
+    def forward(self, x):
+        return self.head(self.pool(self.conv(x).relu()).flatten(1))
+
+
+def batch(side, size=4, dtype="float64"):
+    random = np.random.RandomState(3)
+    images = random.standard_normal((size, 3, side, side)).astype(dtype)
+    return images, random.randint(0, 3, size)
+
+
+def one_step(net, images, labels):
+    """All that a step computes, by name."""
+    place = next(net.parameters()).backend
+    x, target = (minise.tensor(array, backend=place) for array in (images, labels))
+    minise.manual_seed(1)  # for dropout
+    logits = net.train()(x)
+    loss = F.cross_entropy(logits, target, label_smoothing=0.1)
+    loss.backward()
+    found = {"logits": logits.numpy(), "loss": loss.numpy()}
+    found |= {f"gradient of {key}": p.grad.numpy() for key, p in net.named_parameters()}
+    optim.SGD(net.parameters(), 0.05, 0.9, weight_decay=1e-3, nesterov=True).step()
+    return found | {key: value.numpy() for key, value in net.state_dict().items()}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@devices.every
+def test_a_step_of_every_family_of_networks(device, family):
+    build, side = FAMILIES[family]
+    here, there = build().double(), build().double()
+    weights = golden.weights({key: value.shape for key, value in here.state_dict().items()})
+    here.load_state_dict(weights)
+    there.load_state_dict(weights)
+    there.to(device)
+    expected, found = (one_step(net, *batch(side)) for net in (here, there))
+    assert found.keys() == expected.keys()
+    for key, array in expected.items():
+        size = max(np.abs(array).max(), 1e-3)
+        np.testing.assert_allclose(found[key], array, rtol=1e-9, atol=1e-9 * size, err_msg=key)
+
+
+@devices.gpu_only
+def test_vgg16_on_a_gpu(device):
+    """Its first fully connected layer alone has 100 million weights."""
+    minise.manual_seed(0)
+    here = models.create("se_vgg16_bn", 3)
+    there = models.create("se_vgg16_bn", 3)
+    there.load_state_dict(here.state_dict())
+    images, _ = batch(224, 2, "float32")
+    outputs = []
+    for net, place in ((here, "numpy"), (there.to(device), device)):
+        with minise.no_grad():
+            outputs.append(net.eval()(minise.tensor(images, backend=place)))
+    np.testing.assert_allclose(outputs[1].numpy(), outputs[0].numpy(), rtol=1e-3, atol=1e-4)
+
+
+@devices.every
+def test_the_same_seed_gives_the_same_network_and_batches(device, pictures):
+    nets = []
+    for place in ("numpy", device):
+        minise.manual_seed(7)
+        nets.append(models.create("se_resnet8", 2).to(place).state_dict())
+    for key, value in nets[0].items():
+        assert np.array_equal(value.numpy(), nets[1][key].numpy())
+        assert nets[1][key].backend == device
+    data = datasets.load(Config(**tiny_run.settings(pictures)))
+    loaders = [DataLoader(data.train, 8, True, data.transform, seed=7) for _ in range(2)]
+    for (images, labels), (same, same_labels) in zip(*loaders):
+        moved = Tensor(backend.get(device).as_array(images))
+        assert np.array_equal(moved.numpy(), same)
+        assert np.array_equal(labels, same_labels)
+
+
+@devices.gpu_only  # on the strict array: test_train_loop.py
+def test_an_epoch_of_the_training_loop(device, pictures, tmp_path):
+    results = []
+    with devices.own_kernels():
+        for place in ("numpy", device):
+            settings = tiny_run.settings(
+                pictures, backend=place, epochs=2, batch_size=4, limit=18, lr=0.01
+            )
+            out = train(Config(**settings), tmp_path / place, progress=False)
+            results.append(tiny_run.metrics(out))
+    for here, there in zip(*results):
+        for name in ("train_loss", "test_loss", "lr"):
+            assert there[name] == pytest.approx(here[name], rel=1e-2)
+
+
+# --- the training step -------------------------------------------------------------------------
+
+
+def new_step(device, make=optim.SGD, **choices):
+    minise.manual_seed(0)
+    model = models.create("se_resnet8", 3, 4).to(device).train()
+    return Step(model, make(model.parameters(), **choices), 3)
+
+
+def run(step, count=WARM_UP + 4, call=None):
+    """Losses, hits and weights after some steps with a learning rate that changes."""
+    results = []
+    images, labels = batch(8, dtype="float32")
+    for number in range(count):
+        results.append((call or step)(np.roll(images, number, 0), np.roll(labels, number)))
+        for group in step.optimizer.param_groups:
+            group["lr"] *= 0.8
+    numbers = [[Tensor(array).item() for array in result] for result in results]
+    return numbers, {key: value.numpy() for key, value in step.model.state_dict().items()}
+
+
+RULES = {
+    "sgd": {"make": optim.SGD, "lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-3},
+    "adamw": {"make": optim.AdamW, "lr": 0.01},
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+@devices.every
+def test_captured_equals_eager(device, rule):
+    eager, step = (new_step(device, **RULES[rule]) for _ in range(2))
+    said = []
+    with devices.own_kernels():
+        expected, weights = run(eager)
+        found, others = run(step, call=CapturedStep(step, said.append))
+    assert said == []
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    for key, value in weights.items():
+        np.testing.assert_allclose(others[key], value, rtol=1e-4, atol=1e-6, err_msg=key)
+
+
+@pytest.mark.parametrize("captured", [False, True])
+@devices.every
+def test_two_runs_give_the_same_bits(device, captured):
+    outcomes = []
+    with devices.own_kernels():
+        for _ in range(2):
+            step = new_step(device, **RULES["sgd"])
+            outcomes.append(run(step, call=CapturedStep(step) if captured else None))
+    assert outcomes[0][0] == outcomes[1][0]
+    for key, value in outcomes[0][1].items():
+        assert value.tobytes() == outcomes[1][1][key].tobytes(), key
+
+
+@pytest.mark.parametrize("captured", [False, True])
+@devices.every
+def test_no_step_waits_for_the_device(device, captured):
+    with devices.own_kernels():
+        step = new_step(device, **RULES["sgd"])
+        call = CapturedStep(step) if captured else step
+        images, labels = batch(8, dtype="float32")
+        for _ in range(WARM_UP + 1):
+            call(images, labels)
+        devices.never_waits(device, lambda: call(images, labels))
+
+
+@devices.gpu_only
+def test_memory_comes_back_after_a_step(device):
+    import cupy
+
+    step = new_step(device, **RULES["sgd"])
+    images, labels = batch(32, 64, "float32")
+    used = []
+    for _ in range(6):
+        step(images, labels)
+        step.optimizer.zero_grad()
+        backend.synchronize()
+        used.append(cupy.get_default_memory_pool().used_bytes())
+    assert used[1:] == used[1:2] * 5
+    loss = F.cross_entropy(
+        step.model(minise.tensor(images, backend=device)), minise.tensor(labels, backend=device)
+    )
+    assert cupy.get_default_memory_pool().used_bytes() > used[-1]
+    del loss  # the graph dies by reference counting alone
+    for module in step.model.modules():
+        if isinstance(module, nn.SEBlock):
+            module.gate = None
+    assert cupy.get_default_memory_pool().used_bytes() <= used[-1]
+
+
+# --- bad input ---------------------------------------------------------------------------------
+
+
+@devices.every
+def test_arrays_of_the_host_for_a_model_on_a_device(device):
+    model = models.create("se_resnet8").to(device)
+    images, labels = batch(8, dtype="float32")
+    with pytest.raises(RuntimeError) as caught:
+        model(minise.tensor(images))
+    assert str(caught.value) == (
+        f"conv2d: expected all operands on one backend, got numpy (4, 3, 8, 8), {device} "
+        "(16, 3, 3, 3); move them with .to(name) (in module conv1)"
+    )
+    with pytest.raises(TypeError, match=r"conv2d: input must be a Tensor, got ndarray; make one"):
+        model(images)
+    logits = model(minise.tensor(images, backend=device))
+    with pytest.raises(RuntimeError, match=f"got {device} .*, numpy .*; move them with"):
+        F.cross_entropy(logits, minise.tensor(labels))
+    with pytest.raises(TypeError):
+        Tensor(logits.data) + images[:, 0, 0, :1]
+
+
+@devices.every
+def test_what_a_recording_refuses(device):
+    """A sync, and an array that comes from the host; and the recorder works on after that."""
+    home = backend.get(device)
+    recorder = home.recorder()
+    x = home.as_array(np.ones(3, "float32"))
+    with recorder.stream():
+        recorder.warm_up(lambda: x * 2)
+        for work in (lambda: float((x * 2).sum()), lambda: x + home.as_array(np.float32([1]))):
+            with pytest.raises(backend.CaptureError):
+                recorder.record(work)
+        y = recorder.record(lambda: x * 2)
+        recorder.send(np.array([1, 2, 3], "float32"), x)
+        recorder.replay()
+    assert Tensor(y).numpy().tolist() == [2, 4, 6]
+    with recorder.stream():
+        for number in range(5):  # more than there are page-locked buffers
+            recorder.send(np.full(3, number, "float32"), x)
+            recorder.replay()
+    assert Tensor(y).numpy().tolist() == [8, 8, 8]

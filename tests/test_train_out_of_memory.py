@@ -1,0 +1,92 @@
+"""A batch that does not fit into a GPU's memory: one sentence with the figures and a way out."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import parity  # noqa: F401  (registers the backend "strict")
+import pytest
+import tiny_run
+
+from minise import backend, cli, models, optim
+from minise.backend import registry
+from minise.train import out_of_memory
+from minise.train.step import Step
+
+GIB = 2**30
+
+
+@pytest.fixture
+def small_gpu(monkeypatch):
+    """small_gpu(5): a device on which steps with more than five pictures fail as in CuPy."""
+    strict = backend.get("strict")
+    device = dataclasses.replace(strict, recorder=None, memory=lambda: (7 * GIB, GIB // 4))
+    monkeypatch.setitem(registry._by_name, "strict", device)
+    monkeypatch.setitem(registry._by_type, strict.array_type, device)
+
+    def hold(pictures):
+        def update(self, x, target, update=Step.update):
+            if len(x.data) > pictures:
+                raise MemoryError(
+                    "Out of memory allocating 1,610,612,736 bytes (allocated so far: "
+                    "7,516,192,768 bytes)."
+                )
+            return update(self, x, target)
+
+        monkeypatch.setattr(Step, "update", update)
+
+    return hold
+
+
+@pytest.mark.parametrize(
+    ("room", "advice"),
+    [(7, "a batch of 4 fits"), (3, "a batch of 2 fits"), (1, "not even a batch of 2 fits")],
+)
+def test_the_command_line_says_what_would_fit(small_gpu, pictures, tmp_path, capsys, room, advice):
+    small_gpu(room)
+    out = tmp_path / "run"
+    arguments = tiny_run.arguments(pictures, backend="strict", epochs=1)
+    assert cli.main(["train", "--out", str(out), *arguments]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "minise train: out of memory: a batch of 8 asked for 1.5 GiB more; 7.0 GiB are in use, "
+        f"256.0 MiB free; {advice}"
+    )
+
+
+def test_what_fits_does_fit(small_gpu, pictures, tmp_path):
+    small_gpu(7)
+    arguments = tiny_run.arguments(pictures, backend="strict", epochs=1, batch_size=4, limit=8)
+    assert cli.main(["train", "--out", str(tmp_path / "run"), *arguments]) == 0
+
+
+def test_the_arrays_of_the_step_that_failed_are_let_go(small_gpu, monkeypatch):
+    """Or nothing would ever fit: the error's frames hold on to the graph."""
+    small_gpu(7)
+    alive = []
+
+    class Large(np.ndarray):
+        def __del__(self):
+            alive.pop()
+
+    def failing(images, labels):
+        assert not alive
+        if len(images) == 4:
+            return
+        activations = np.zeros(3).view(Large)
+        alive.append(1)
+        raise MemoryError(f"Out of memory allocating {activations.nbytes} bytes")
+
+    class Frugal:
+        home = backend.get("strict")
+        optimizer = type("", (), {"zero_grad": lambda self: None})()
+
+    run = out_of_memory.guarded(Frugal(), failing)
+    with pytest.raises(MemoryError, match=r"asked for 0\.0 MiB more; .*; a batch of 4 fits"):
+        run(np.zeros((8, 3)), np.zeros(8))
+
+
+def test_the_systems_own_memory_is_left_to_the_system():
+    model = models.create("resnet8")
+    step = Step(model, optim.SGD(model.parameters()), 10)
+    assert out_of_memory.guarded(step, step) is step
