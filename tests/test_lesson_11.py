@@ -25,21 +25,29 @@ MISTAKES = [  # blank, from, to, what the hint says
     ("explained", "overall = gates.mean(axis=0)", "overall = 0", "distances are measured from 0"),
     ("explained", "((gates - overall) ** 2)", "((gates - means[labels]) ** 2)",
      "explained divided by unexplained"),
+    ("explained", "gates.mean(axis=0)", "gates.mean()", "one number for all channels"),
     ("kind", "mean < 0.05 or ", "", "a gate can be saturated at 0 too"),
+    ("kind", " or mean > 0.95", "", "and at both ends"),
+    ("kind", " or ", " and ", "and at both ends"),
     ("kind", "> 0.5", "< 0.5", "are exchanged"),
     ("kind", "if spread < 0.001:", "if spread < 0.001 and 0.05 < mean < 0.95:", "dead wherever it"),
     ("kind", "    if mean <", "    if share > 0.5:\n        return 'class-specific'\n    if mean <",
      "Ask for saturation before you ask about classes"),
     ("by_mean", "axis=0", "axis=1, keepdims=True", "The mean runs over the channels"),
+    ("by_mean", "axis=0", "axis=1", "The mean runs over the channels"),
     ("by_mean", "np.broadcast_to(gates.mean(axis=0), gates.shape)", "gates.mean(axis=0)",
      "every picture needs a copy"),
+    ("by_mean", "np.broadcast_to(gates.mean(axis=0), gates.shape)",
+     "gates.mean(axis=0, keepdims=True)", "every picture needs a copy"),
     ("by_mean", "axis=0", "", "One number for everything"),
     ("shuffled", "gates[order]", "gates", "Nothing has moved"),
+    ("shuffled", "gates[order]", "gates[:, order]", "The channels are exchanged"),
     ("shuffled", "gates[order]", "gates[np.argsort(order)]", "That is the way back"),
     ("shuffled", "gates[order]", "gates[:, order % gates.shape[1]]", "The channels are exchanged"),
     ("repaint", "    painted[:, :, frame] = 0\n", "", "The old colour is still there"),
     ("repaint", "painted[:, colour, frame]", "painted[:, :, frame]", "The frame is white"),
     ("repaint", "    painted[:, colour, frame] = 255\n", "", "The frame is black"),
+    ("repaint", "frame]", "~frame]", "The inside is painted"),
     ("repaint", "= 255", "= 1", "1 is almost black"),
 ]  # fmt: skip
 
@@ -55,6 +63,7 @@ within = {path: s[test.labels == 3].std(axis=0).mean() for path, s in gates.item
 assert within['layer1.0.se'] > 10 * within['layer3.0.se']
 assert (cost[0] < 0.4).all() and cost[0, 0] < 0.25 and (cost[2] == 1).all()
 assert cost[1, 0] == cost[1, 2] == 1 and 0.9 < cost[1, 1] < 0.97
+assert kinds['class-specific'] > 40 and kinds['class-agnostic'] == 0
 assert same.all() and 0.7 < sizes['layer3.0.se'] / sum(sizes.values()) < 0.8
 planes = np.random.RandomState([0, 0]).random_sample((500, 10)).argsort(1, kind='stable')[:, :3]
 assert (planes[np.arange(500), test.cues] == test.labels).all()

@@ -222,7 +222,8 @@ def find_hint(exercise: Exercise, point: Point, outcome: Any) -> str:
         return "Rows and columns are exchanged: the result is transposed."
     if outcome.shape == expected.shape and expected.any():
         factor = (outcome * expected).sum() / (expected * expected).sum()
-        if same(outcome, factor * expected, exercise.tolerance):
+        apart = abs(factor - 1) > exercise.tolerance  # else the complaint is about something else
+        if apart and same(outcome, factor * expected, exercise.tolerance):
             return (
                 f"Every value is {factor:.4g} times the expected one: a sign or a factor is lost, "
                 "or counted twice."

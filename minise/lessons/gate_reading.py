@@ -174,6 +174,11 @@ def around_zero(gates: Array, labels: Array) -> float:
     return float((class_means(gates, labels)[labels] ** 2).sum() / (gates**2).sum())
 
 
+def across_channels(gates: Array, labels: Array) -> float:
+    means, overall = class_means(gates, labels), gates.mean()
+    return float(((means[labels] - overall) ** 2).sum() / ((gates - overall) ** 2).sum())
+
+
 EXPLAINED = [
     Mistake(
         "That is the part within the classes, which they do not explain: 1 minus the share.",
@@ -198,6 +203,11 @@ EXPLAINED = [
         "That is explained divided by unexplained. Divide by the total.",
         lambda gates, labels: float(parts(gates, labels)[1].sum() / parts(gates, labels)[2].sum()),
     ),
+    Mistake(
+        "The overall mean is one number for all channels here, so what differs from channel to "
+        "channel counts too. Every channel has its own: gates.mean(axis=0).",
+        across_channels,
+    ),
 ]
 
 KIND = [
@@ -215,8 +225,8 @@ KIND = [
         }.get(kind(mean, spread, share), kind(mean, spread, share)),
     ),
     Mistake(
-        "Ask for saturation before you ask about classes: a gate that is open for everybody may "
-        "still wobble by class, a little, and it hardly matters.",
+        "A mean above 0.95 is saturated, whatever the classes explain. Ask for saturation before "
+        "you ask about classes, and at both ends: below 0.05 `or` above 0.95.",
         lambda mean, spread, share: (
             "dead" if spread < 0.001 else "class-specific" if share > 0.5
             else kind(mean, spread, share)
@@ -230,27 +240,31 @@ KIND = [
     ),
 ]  # fmt: skip
 
+OVER_CHANNELS = (
+    "The mean runs over the channels. Every channel keeps its own mean, over the pictures: axis 0."
+)
+COPIES = "The means are right; every picture needs a copy of them: np.broadcast_to(…, gates.shape)."
+
 BY_MEAN = [
     Mistake(
-        "The mean runs over the channels. Every channel keeps its own mean, over the pictures: "
-        "axis 0.",
+        OVER_CHANNELS,
         lambda gates: numpy.broadcast_to(gates.mean(axis=1, keepdims=True), gates.shape),
     ),
-    Mistake(
-        "The means are right; every picture needs a copy of them: np.broadcast_to(…, gates.shape).",
-        lambda gates: gates.mean(axis=0),
-    ),
+    Mistake(OVER_CHANNELS, lambda gates: numpy.broadcast_to(gates.mean(axis=1), gates.shape)),
+    Mistake(OVER_CHANNELS, lambda gates: gates.mean(axis=1)),
+    Mistake(COPIES, lambda gates: gates.mean(axis=0)),
+    Mistake(COPIES, lambda gates: gates.mean(axis=0, keepdims=True)),
     Mistake(
         "One number for everything: the channels differ as well. The mean runs over axis 0 only.",
         lambda gates: numpy.full_like(gates, gates.mean()),
     ),
 ]
 
+CHANNELS_EXCHANGED = "The channels are exchanged, not the pictures: the order belongs to axis 0."
+
 SHUFFLED = [
-    Mistake(
-        "The channels are exchanged, not the pictures: the order belongs to axis 0.",
-        lambda gates, order: gates[:, order % gates.shape[1]],
-    ),
+    Mistake(CHANNELS_EXCHANGED, lambda gates, order: gates[:, order % gates.shape[1]]),
+    Mistake(CHANNELS_EXCHANGED, lambda gates, order: gates[:, order]),
     Mistake(
         "Nothing has moved: index the gates with the order.",
         lambda gates, order: gates,
@@ -280,6 +294,10 @@ REPAINT = [
     Mistake(
         "The digits are painted over: only the pixels where frame is True change.",
         lambda images, frame, colour: repaint(images, numpy.ones_like(frame), colour),
+    ),
+    Mistake(
+        "The inside is painted, and the frame is not: frame is True at the frame's own pixels.",
+        lambda images, frame, colour: repaint(images, ~frame, colour),
     ),
     Mistake(
         "uint8 pixels reach from 0 to 255; 1 is almost black.",

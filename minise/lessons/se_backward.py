@@ -110,6 +110,10 @@ GRAD_S = [
         "The sum runs over the images too. Every image has gates of its own: only H and W.",
         lambda dy, x: (dy * x).sum(axis=(0, 2, 3)),
     ),
+    Mistake(
+        "The sum runs over the channels. Axes are counted from 0: H and W are axes 2 and 3.",
+        lambda dy, x: (dy * x).sum(axis=(1, 2)),
+    ),
 ]
 
 GRAD_V = [
@@ -148,6 +152,10 @@ GRAD_A = [
         "That is dh times ReLU(a). The local derivative is the slope of ReLU: 1 or 0.",
         lambda dh, a: dh * numpy.maximum(a, 0),
     ),
+    Mistake(
+        "That is the mask alone, the slope of ReLU. What arrives, dh, is multiplied by it.",
+        lambda dh, a: a > 0,
+    ),
 ]
 
 GRAD_Z = [
@@ -179,6 +187,11 @@ def of_weight(gradient: str, source: str) -> list[Mistake]:
             f"The factor {source} is missing: the weight was multiplied by {source}.",
             lambda d, source: d.T @ numpy.ones_like(source),
         ),
+        Mistake(
+            f"The sum should run over the images, the first axis of both. `@` sums over the last "
+            f"axis of its left factor, so transpose that: {gradient}.T @ …",
+            lambda d, source: d @ source,
+        ),
     ]
 
 
@@ -203,6 +216,10 @@ def of_bias(gradient: str) -> list[Mistake]:
             f"The wrong axis: there is one bias per output, so sum {gradient} over the images, "
             "axis 0.",
             lambda d: d.sum(axis=1),
+        ),
+        Mistake(
+            "The sum runs over the outputs too, but each has a bias of its own: only axis 0.",
+            lambda d: d.sum(),
         ),
     ]
 
