@@ -18,6 +18,7 @@ MISTAKES = [  # blank, from, to, what the hint says
     ("squeeze", "(2, 3)", "(0, 2, 3)", "The mean runs over the images too"),
     ("squeeze", "3))", "3), keepdims=True)", "Leave out keepdims"),
     ("squeeze", "(2, 3)", "1", "The mean runs over the channels"),
+    ("squeeze", "axis=(2, 3)", "2, 3", "axis=(2, 3)"),
     ("excite", "np.maximum(z @ W1.T + b1, 0)", "z @ W1.T + b1", "ReLU is missing"),
     ("excite", "1 / (1 + np.exp(-(h @ W2.T + b2)))", "h @ W2.T + b2", "The sigmoid is missing"),
     ("excite", "return 1 / (1 + np.exp(-(h @ W2.T + b2)))",
@@ -29,6 +30,11 @@ MISTAKES = [  # blank, from, to, what the hint says
     ("excite", "-(h @ W2.T + b2)", "-np.maximum(h @ W2.T + b2, 0)", "A ReLU in front of"),
     ("excite", " + b1", "", "The bias b1"),
     ("excite", " + b2", "", "The bias b2"),
+    ("excite", " + b1, 0)", ", 0) + b1", "The bias b1 comes before ReLU"),
+    ("excite", "-(h", "(h", "The minus in exp(−v) is missing"),
+    ("excite", "np.maximum", "np.max", "np.maximum compares element by element"),
+    ("excite", "z @ W1.T", "W1 @ z", "z @ W1.T"),
+    ("excite", "W2.T", "W2", "h @ W2.T"),
     ("scale", "[:, :, None, None]", "", "write s[:, :, None, None]"),
     ("scale", "x * ", "x + ", "The gates are added"),
     ("scale", "x * ", "x + x * ", "That is x + s · x"),
@@ -40,6 +46,8 @@ MISTAKES = [  # blank, from, to, what the hint says
     ("parameters", "C * J + C", "C * J + J", "one bias per channel"),
     ("parameters", "J * C + J ", "J * C + C ", "one bias per hidden unit"),
     ("parameters", "C // r", "C / r", "no fractions of a hidden unit"),
+    ("parameters", "J * C + J + C * J", "2 * C * C // r + C // r", "Round first"),
+    ("parameters", "J = C // r", "J = r", "r is not the number of hidden units"),
     ("fold", "[:, None, None, None]", "[:, None, None]", "what enters the convolution"),
     ("fold", "[:, None, None, None]", "", "with the kernel's columns"),
     ("fold", " * ", " / ", "Divided"),
@@ -84,7 +92,7 @@ def test_what_is_expected_is_what_pytorch_recorded():
 
 def test_what_is_expected_elsewhere_is_what_pytorch_gives_live():
     pytest.importorskip("torch")
-    point = CHECK.points["x of shape (3, 6, 2, 5)"]
+    point = CHECK.points["N, C, H, W = 3, 6, 2, 5"]
     for name, array in golden.torch_values({n: point[n] for n in lesson.INPUTS}).items():
         parity.assert_close(point[name], array, 1e-12, name)
 
@@ -96,7 +104,7 @@ def test_the_count_is_the_formula(name):
     assert count == 2 * C * (C // r) + C // r + C
 
 
-@pytest.mark.parametrize("name", ["the lesson's numbers", "x of shape (3, 6, 2, 5)"])
+@pytest.mark.parametrize("name", ["the lesson's numbers", "N, C, H, W = 3, 6, 2, 5"])
 def test_a_folded_weight_does_what_the_gates_did(name):
     point = CHECK.points[name]
     x = numpy.random.RandomState(0).standard_normal((2, point["weight"].shape[1], 5, 4))

@@ -258,6 +258,17 @@ def test_whatever_goes_in_is_copied_and_watched(value, spoil):
     assert check(named(lambda x: 0)).state == "right"
 
 
+def test_right_values_written_into_an_input_get_no_hint_about_values(check):
+    def product(a, b):
+        c = a @ b
+        a *= 0
+        return c
+
+    verdict = check(product)
+    assert verdict.details.startswith("a was changed in place")
+    assert verdict.hint == ""
+
+
 def test_functions_and_numbers_go_in_as_they_are():
     here = {"f": numpy.sin, "x": 0.5, "tensor": minise.ones(2), "names": ["a"], "y": numpy.sin(0.5)}
     check = Check({"here": here}, [Exercise("product", "f x tensor names", "y")])

@@ -17,3 +17,6 @@ def newest(waiting):
 
 def add_up(arrived, contribution):
     return contribution if arrived is None else arrived + contribution
+
+
+# "Your turn": the rule of a subtraction is `lambda grad: (grad, -grad)`.

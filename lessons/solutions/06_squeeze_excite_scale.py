@@ -23,3 +23,6 @@ def parameters(C, r):
 
 def fold(weight, gates):
     return weight * gates[:, None, None, None]  # each kernel makes one output channel
+
+
+# "Your turn": with the mean of both images' gates, both images are wrong, each by about 0.35.

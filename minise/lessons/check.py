@@ -218,6 +218,8 @@ def find_hint(exercise: Exercise, point: Point, outcome: Any) -> str:
     expected = point[exercise.answer]
     if not (is_floats(outcome) and is_floats(expected)):
         return ""
+    if same(outcome, expected, exercise.tolerance):  # and an input was changed in place
+        return ""
     if expected.ndim == 2 and same(outcome, expected.T, exercise.tolerance):
         return "Rows and columns are exchanged: the result is transposed."
     if outcome.shape == expected.shape and expected.any():

@@ -98,6 +98,10 @@ SQUEEZE = [
         "2 and 3.",
         lambda x: x.mean(axis=1),
     ),
+    Mistake(
+        "Two axes go into one pair of brackets: axis=(2, 3). The second argument is a data type.",
+        lambda x: x.mean(2, 3),
+    ),
 ]
 
 
@@ -115,7 +119,7 @@ def softmax(v: Array) -> Array:
 
 EXCITE = [
     Mistake(
-        "ReLU is missing. Without it the two layers are one linear map, of rank J at most.",
+        "ReLU is missing. Without it the two layers are no more than one matrix product.",
         lambda z, W1, b1, W2, b2: sigmoid((z @ W1.T + b1) @ W2.T + b2),
     ),
     Mistake(
@@ -146,6 +150,26 @@ EXCITE = [
     Mistake(
         "The bias b2 of the second layer is missing.",
         lambda z, W1, b1, W2, b2: sigmoid(relu(z @ W1.T + b1) @ W2.T),
+    ),
+    Mistake(
+        "The bias b1 comes before ReLU, not after it: the layer is z @ W1.T + b1.",
+        lambda z, W1, b1, W2, b2: sigmoid((relu(z @ W1.T) + b1) @ W2.T + b2),
+    ),
+    Mistake(
+        "The minus in exp(−v) is missing: these are 1 − s, small where the gate should be large.",
+        lambda z, W1, b1, W2, b2: sigmoid(-(relu(z @ W1.T + b1) @ W2.T + b2)),
+    ),
+    Mistake(
+        "np.max takes the largest along an axis; np.maximum compares element by element.",
+        lambda z, W1, b1, W2, b2: sigmoid((z @ W1.T + b1).max(axis=0) @ W2.T + b2),
+    ),
+    Mistake(
+        "The rows of z are images, those of W1 hidden units: z @ W1.T, (N, C) @ (C, J).",
+        lambda z, W1, b1, W2, b2: sigmoid(relu(z @ W1 + b1) @ W2.T + b2),
+    ),
+    Mistake(
+        "The second layer is transposed like the first: h @ W2.T, (N, J) @ (J, C).",
+        lambda z, W1, b1, W2, b2: sigmoid(relu(z @ W1.T + b1) @ W2 + b2),
     ),
 ]
 
@@ -199,6 +223,14 @@ PARAMETERS = [
         "There are no fractions of a hidden unit: C // r of them, rounded down.",
         lambda C, r: 2 * C * C / r + C / r + C,
     ),
+    Mistake(
+        "Round first, then multiply: C · J with J = C // r is not always C * C // r.",
+        lambda C, r: 2 * C * C // r + C // r + C,
+    ),
+    Mistake(
+        "r is not the number of hidden units, but what C is divided by: J = C // r.",
+        lambda C, r: 2 * C * r + r + C,
+    ),
 ]
 
 FOLD = [
@@ -217,7 +249,7 @@ FOLD = [
         lambda weight, gates: weight / gates[:, None, None, None],
     ),
     Mistake(
-        "The gates are added, but y is gate · (weight ∗ x), which is (gate · weight) ∗ x.",
+        "The gates are added. They multiply: half of every factor makes half of the sum.",
         lambda weight, gates: weight + gates[:, None, None, None],
     ),
     Mistake(
@@ -229,7 +261,7 @@ FOLD = [
 check = Check(
     {
         "the lesson's numbers": point(*numbers(), inputs=8),
-        "x of shape (3, 6, 2, 5)": point(*draw(3, 6, 3, 2, 5, seed=606), inputs=4),
+        "N, C, H, W = 3, 6, 2, 5": point(*draw(3, 6, 3, 2, 5, seed=606), inputs=4),
         "C = 40, r = 16": count(40, 16),
     },
     [

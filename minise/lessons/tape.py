@@ -150,6 +150,11 @@ NEWEST = [
         "returns the tensor.",
         lambda waiting: max(tensor.order for tensor in waiting),
     ),
+    Mistake(
+        "Python cannot compare tensors. Compare their numbers: max(waiting, key=…), where key is a "
+        "function that gives a tensor's number.",
+        lambda waiting: max(waiting),
+    ),
 ]
 
 ADD_UP = [
@@ -169,6 +174,11 @@ ADD_UP = [
     Mistake(
         "Only the first gradient is left. Both uses count: add them.",
         lambda arrived, contribution: contribution if arrived is None else arrived,
+    ),
+    Mistake(
+        "An array of several numbers is neither true nor false, and == compares each of them. Ask "
+        "for None itself: `arrived is None`.",
+        lambda arrived, contribution: arrived + contribution if arrived else contribution,
     ),
 ]
 
