@@ -50,8 +50,32 @@ def test_the_range_is_covered_once_in_order(workers, blas):
         assert max(sizes) - min(sizes) <= 1
 
 
+@pytest.mark.parametrize("workers", COUNTS)
+def test_stretches_of_a_given_length(workers):
+    set_num_threads(workers)
+    for count, step in ((1, 1), (7, 1), (7, 3), (6, 3), (64, 100), (1000, 7)):
+        expected = [(i, min(i + step, count)) for i in range(0, count, step)]
+        assert share(lambda first, last: (first, last), count, step=step) == expected
+
+
+def test_who_is_free_takes_the_next_stretch(two):
+    others_done = threading.Event()
+    done_by = {}
+
+    def work(first, last):
+        if first == 0:
+            assert others_done.wait(10)
+        done_by[first] = threading.get_ident()
+        if len(done_by) == 9:
+            others_done.set()
+
+    share(work, 10, step=1)
+    assert all(done_by[i] != done_by[0] for i in range(1, 10))
+
+
 def test_nothing_to_do(two):
     assert share(lambda first, last: (first, last), 0) == [(0, 0)]
+    assert share(lambda first, last: (first, last), 0, step=3) == [(0, 0)]
 
 
 def test_too_little_work_stays_with_the_caller(two):
@@ -60,8 +84,31 @@ def test_too_little_work_stays_with_the_caller(two):
 
 
 def test_the_caller_works_too(two):
-    mine, other = share(lambda *_: threading.get_ident(), 8)
+    both = threading.Barrier(2, timeout=10)
+
+    def work(*_):
+        both.wait()
+        return threading.get_ident()
+
+    mine, other = sorted(share(work, 8), key=threading.get_ident().__ne__)
     assert mine == threading.get_ident() != other
+
+
+def test_a_call_that_is_done_waits_for_nobody(two):
+    """Should the worker wake up late, it finds that nothing is left, and that it must not begin."""
+    hold, held = threading.Event(), threading.Event()
+
+    def work(first, last):
+        if first == 1:
+            held.set()
+            assert hold.wait(10)
+
+    blocker = threading.Thread(target=share, args=(work, 2))
+    blocker.start()
+    assert held.wait(10)  # one of the two is busy: the worker, or the thread of the blocker
+    assert share(lambda first, last: first, 2) == [0, 1]
+    hold.set()
+    blocker.join(10)
 
 
 def test_workers_stay(two):
@@ -87,16 +134,20 @@ def test_another_number_of_threads_leaves_no_crowd():
 @pytest.mark.parametrize("error", [KeyError("here"), KeyboardInterrupt()])
 def test_errors_come_out_in_the_caller(where, error):
     set_num_threads(3)
-    finished = []
+    running = []
+    all_there = threading.Barrier(3, timeout=10)
 
     def work(first, last):
+        all_there.wait()
         if first == where:
             raise error
-        finished.append(first)
+        running.append(first)
+        time.sleep(0.05)
+        running.remove(first)
 
     with pytest.raises(type(error)):
         share(work, 3, blas=True)
-    assert sorted(finished) == [i for i in range(3) if i != where]  # nobody is still at work
+    assert running == []  # nobody is still at work
     assert share(lambda first, last: first, 3) == [0, 1, 2]
 
 

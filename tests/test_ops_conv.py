@@ -77,9 +77,10 @@ CASES = [
     case("conv2d constant bias", conv(), (2, 3, 5, 5), (4, 3, 3, 3), constant((4,))),
     case("conv2d only the bias learns", conv(), constant((1, 2, 3, 3)), constant((2, 2, 2, 2)),
          (2,)),
-    case("conv2d NaN and inf", conv(padding=1),
-         values([[[[1.0, 2.0, NAN, 0.5, 1.5, 2.5], [1.0, INF, 2.0, 3.0, -1.0, 4.0]]]]),
-         (1, 1, 3, 1), overflows=True),
+    # Away from the border: whether the zeros there are multiplied is the kernel's affair.
+    case("conv2d NaN and inf", conv(),
+         values([[[[1.0, 2.0, 3.0, 0.5], [1.0, INF, 2.0, NAN], [3.0, -1.0, 4.0, 1.0]]]]),
+         (1, 1, 2, 1), overflows=True),
     case("conv2d float16", conv(padding=1), normal(1, 2, 4, 4, dtype="float16"),
          normal(2, 2, 3, 3, dtype="float16")),
     case("conv2d twice", lambda F, x, w: F.conv2d(F.conv2d(x, w, padding=1), w, stride=2),

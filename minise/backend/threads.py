@@ -7,12 +7,14 @@ BLAS must not start threads of its own beside ours: while workers run it is held
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
 from functools import cache
+from itertools import pairwise
 from queue import SimpleQueue
 from typing import Any
 
@@ -48,54 +50,78 @@ def set_num_threads(count: int) -> None:
 
 
 def share(
-    work: Callable[[int, int], Any], count: int, *, parallel: bool = True, blas: bool = False
+    work: Callable[[int, int], Any],
+    count: int,
+    *,
+    step: int = 0,
+    parallel: bool = True,
+    blas: bool = False,
 ) -> list[Any]:
-    """[work(first, last), ...]: the range(count), cut into one stretch per worker.
+    """[work(first, last), ...]: the range(count), cut into stretches that the workers share.
 
+    step      length of a stretch; whoever is free takes the next one. 0: one for each worker
     parallel  False where there is too little work to pay for waking threads: one stretch
     blas      whether `work` multiplies matrices
 
-    The stretches depend on `count` and the number of threads alone, so results are reproducible.
+    The stretches depend on `count`, `step` and the number of threads alone, so results are
+    reproducible, whoever computes them.
     """
-    workers = min(get_num_threads(), count) if parallel else 1
-    if workers <= 1:
-        return [work(0, count)]
-    bounds = [count * i // workers for i in range(workers + 1)]
+    workers = get_num_threads() if parallel else 1
+    stretches = max(-(-count // step) if step else min(workers, count), 1)
+    bounds = [min(i * step, count) if step else count * i // stretches for i in range(stretches)]
+    bounds.append(count)
+    workers = min(workers, stretches)
+    if workers == 1:
+        return [work(*ends) for ends in pairwise(bounds)]
+    results: list[Any] = [None] * (len(bounds) - 1)
+    number = itertools.count()
+
+    def take_stretches() -> None:
+        while (i := next(number)) < len(results):
+            results[i] = work(bounds[i], bounds[i + 1])
+
     with _one_blas_thread() if blas else nullcontext():
-        others = [_Task(work, *bounds[i : i + 2]) for i in range(1, workers)]
+        others = [_Task(take_stretches) for _ in range(workers - 1)]
         queue = _workers(len(others))
         for task in others:
             queue.put(task)
         try:
-            first = work(*bounds[:2])
+            take_stretches()
         finally:  # nobody may still be writing into arrays of a call that has ended
             for task in others:
-                task.done.acquire()
-    return [first, *(task.result() for task in others)]
+                task.wait()
+    for task in others:
+        if task.error is not None:  # it belongs to the thread that asked
+            raise task.error
+    return results
 
 
 class _Task:
-    """One stretch for a worker thread. `done` is locked until it is finished."""
+    """Work for another thread. It does not begin once the thread that asked waits for it."""
 
-    def __init__(self, work: Callable[[int, int], Any], first: int, last: int) -> None:
-        self.work, self.first, self.last = work, first, last
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.work: Callable[[], None] | None = work
         self.context = copy_context()  # a worker obeys the caller's numpy.errstate
-        self.outcome: Any = None
         self.error: BaseException | None = None
-        self.done = threading.Lock()
+        self.taken, self.done = threading.Lock(), threading.Lock()
         self.done.acquire()
 
     def run(self) -> None:
+        if not self.taken.acquire(blocking=False):
+            return
+        assert self.work
         try:
-            self.outcome = self.context.run(self.work, self.first, self.last)
-        except BaseException as error:  # it belongs to the thread that asked
+            self.context.run(self.work)
+        except BaseException as error:
             self.error = error
+        self.work = None
         self.done.release()
 
-    def result(self) -> Any:
-        if self.error is not None:
-            raise self.error
-        return self.outcome
+    def wait(self) -> None:
+        if self.taken.acquire(blocking=False):  # all was done before a thread woke up for it
+            self.work = None
+        else:
+            self.done.acquire()
 
 
 def scratch(name: str, shape: tuple[int, ...], dtype: Any) -> numpy.ndarray:

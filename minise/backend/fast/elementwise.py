@@ -12,10 +12,10 @@ from .layout import (
     along_rows,
     as_channels_last,
     by_image,
-    images_at_a_time,
     like,
     rows_of,
-    stretches,
+    stretch,
+    stretch_of_images,
     suits,
 )
 
@@ -30,10 +30,9 @@ def relu(op: Any, x: Array) -> Array:
     source, target = rows_of(x), rows_of(op.y)
 
     def compute(first: int, last: int) -> None:
-        for part in stretches(first, last, source.shape[1]):
-            numpy.maximum(source[part], 0, out=target[part])
+        numpy.maximum(source[first:last], 0, out=target[first:last])
 
-    threads.share(compute, len(source), parallel=x.size > SMALL)
+    threads.share(compute, len(source), step=stretch(source), parallel=x.size > SMALL)
     return op.y
 
 
@@ -43,10 +42,9 @@ def relu_backward(op: Any, grad: Array) -> Array:
     dy, y, out = rows_of(grad), rows_of(op.y), rows_of(dx)
 
     def compute(first: int, last: int) -> None:
-        for part in stretches(first, last, dy.shape[1]):
-            pass_where_positive(dy[part], y[part], out[part])
+        pass_where_positive(dy[first:last], y[first:last], out[first:last])
 
-    threads.share(compute, len(dy), parallel=grad.size > SMALL)
+    threads.share(compute, len(dy), step=stretch(dy), parallel=grad.size > SMALL)
     return dx
 
 
@@ -59,11 +57,11 @@ def add_relu(op: Any, a: Array, b: Array) -> Array:
     A, B, target = rows_of(a), rows_of(b), rows_of(op.y)
 
     def compute(first: int, last: int) -> None:
-        for part in stretches(first, last, A.shape[1]):
-            numpy.add(A[part], B[part], out=target[part])
-            numpy.maximum(target[part], 0, out=target[part])
+        sums = target[first:last]
+        numpy.add(A[first:last], B[first:last], out=sums)
+        numpy.maximum(sums, 0, out=sums)
 
-    threads.share(compute, len(A), parallel=a.size > SMALL)
+    threads.share(compute, len(A), step=stretch(A), parallel=a.size > SMALL)
     return op.y
 
 
@@ -99,10 +97,9 @@ def add(a: Array, b: Array) -> Array:
     A, B, out = rows_of(a), rows_of(b), rows_of(total)
 
     def compute(first: int, last: int) -> None:
-        for part in stretches(first, last, A.shape[1]):
-            numpy.add(A[part], B[part], out=out[part])
+        numpy.add(A[first:last], B[first:last], out=out[first:last])
 
-    threads.share(compute, len(A), parallel=a.size > SMALL)
+    threads.share(compute, len(A), step=stretch(A), parallel=a.size > SMALL)
     return total
 
 
@@ -113,8 +110,7 @@ def add_per_channel(a: Array, b: Array) -> Array:
     B = along_rows(b, A.shape[2])
 
     def compute(first: int, last: int) -> None:
-        for part in images_at_a_time(a, first, last):
-            numpy.add(A[part], B[part], out=out[part])
+        numpy.add(A[first:last], B[first:last], out=out[first:last])
 
-    threads.share(compute, len(a), parallel=a.size > SMALL)
+    threads.share(compute, len(a), step=stretch_of_images(a), parallel=a.size > SMALL)
     return total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy
@@ -69,15 +70,14 @@ def per_pixel(values: Array, rows: Array) -> Array:
     return numpy.tile(values, rows.shape[1] // len(values))
 
 
-def per_channel(sums: Array, C: int) -> Array:
-    """Sums (·, k·C) of parts of the rows, added up in float64: (C,)."""
-    return sums.sum(axis=0, dtype=numpy.float64).reshape(-1, C).sum(axis=0)
+def per_channel(sums: Sequence[Array], C: int) -> Array:
+    """Sums along the rows (k·C,) of several stretches, added up in float64: (C,)."""
+    return numpy.sum(sums, axis=0, dtype=numpy.float64).reshape(-1, C).sum(axis=0)
 
 
-def stretches(first: int, last: int, length: int) -> list[slice]:
-    """Rows `first` to `last`, each `length` long, in slices of about STRETCH numbers."""
-    step = max(STRETCH // length, 1)
-    return [slice(start, min(start + step, last)) for start in range(first, last, step)]
+def stretch(rows: Array) -> int:
+    """How many rows make about STRETCH numbers."""
+    return max(STRETCH // rows.shape[1], 1)
 
 
 # --- values per channel of each image -----------------------------------------------------------
@@ -103,7 +103,6 @@ def pixels_together(sums: Array, C: int) -> Array:
     return sums.astype(numpy.float64).reshape(len(sums), -1, C).sum(axis=1)
 
 
-def images_at_a_time(x: Array, first: int, last: int) -> list[slice]:
-    """Images `first` to `last` of x, in slices of about STRETCH numbers."""
-    step = max(STRETCH * len(x) // x.size, 1)
-    return [slice(start, min(start + step, last)) for start in range(first, last, step)]
+def stretch_of_images(x: Array) -> int:
+    """How many images make about STRETCH numbers."""
+    return max(STRETCH * len(x) // x.size, 1)

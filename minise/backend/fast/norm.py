@@ -13,7 +13,7 @@ import numpy
 
 from .. import threads
 from .elementwise import pass_where_positive
-from .layout import SMALL, as_channels_last, like, per_channel, per_pixel, rows_of, stretches, suits
+from .layout import SMALL, as_channels_last, like, per_channel, per_pixel, rows_of, stretch, suits
 
 Array = Any
 
@@ -37,14 +37,13 @@ def forward(op: Any, x: Array, weight: Array, bias: Array) -> Array:
     scale, shift = per_pixel(slope, source), per_pixel(bias - op.mean * slope, source)
 
     def compute(first: int, last: int) -> None:
-        for part in stretches(first, last, source.shape[1]):
-            out = target[part]
-            numpy.multiply(source[part], scale, out=out)
-            numpy.add(out, shift, out=out)
-            if rectified:
-                numpy.maximum(out, 0, out=out)
+        out = target[first:last]
+        numpy.multiply(source[first:last], scale, out=out)
+        numpy.add(out, shift, out=out)
+        if rectified:
+            numpy.maximum(out, 0, out=out)
 
-    threads.share(compute, len(source), parallel=x.size > SMALL)
+    threads.share(compute, len(source), step=stretch(source), parallel=x.size > SMALL)
     op.y = y if rectified else None
     return y
 
@@ -69,20 +68,15 @@ def moments_around(pivot: Array | None, x: Array) -> tuple[Array, Array]:
     pivots = None if pivot is None else per_pixel(pivot, rows)
 
     def compute(first: int, last: int) -> tuple[Array, Array]:
-        parts = stretches(first, last, rows.shape[1])
-        sums, squares = numpy.empty((2, len(parts), rows.shape[1]), dtype=x.dtype)
-        for i, part in enumerate(parts):
-            values = rows[part]
-            if pivots is not None:
-                shifted = threads.scratch("shifted", values.shape, x.dtype)
-                values = numpy.subtract(values, pivots, out=shifted)
-            numpy.add.reduce(values, axis=0, out=sums[i])
-            numpy.einsum("ij,ij->j", values, values, out=squares[i])
-        return per_channel(sums, C), per_channel(squares, C)
+        values = rows[first:last]
+        if pivots is not None:
+            shifted = threads.scratch("shifted", values.shape, x.dtype)
+            values = numpy.subtract(values, pivots, out=shifted)
+        return numpy.add.reduce(values, axis=0), numpy.einsum("ij,ij->j", values, values)
 
-    found = threads.share(compute, len(rows), parallel=x.size > SMALL)
-    mean = sum(sums for sums, _ in found) * C / x.size
-    return mean, sum(squares for _, squares in found) * C / x.size - mean * mean
+    found = threads.share(compute, len(rows), step=stretch(rows), parallel=x.size > SMALL)
+    sums, squares = (per_channel(parts, C) * C / x.size for parts in zip(*found))
+    return sums, squares - sums * sums
 
 
 def backward(op: Any, grad: Array) -> tuple[Array, Array, Array]:
@@ -91,30 +85,23 @@ def backward(op: Any, grad: Array) -> tuple[Array, Array, Array]:
     dx = like(grad)
     dy, x, out = rows_of(grad), rows_of(op.x), rows_of(dx)
     y = None if op.y is None else rows_of(op.y)
-    length, parallel = dy.shape[1], grad.size > SMALL
+    parallel = grad.size > SMALL
     mean = per_pixel(op.mean, x)
     off_centre = bool((op.mean * op.mean > DIGIT * op.var).any())  # see `moments`
 
     def sums(first: int, last: int) -> tuple[Array, Array]:
         """Σ dy, and Σ dy · (x - mean) or Σ dy · x; leaves in `out` what ReLU lets through of dy."""
-        parts = stretches(first, last, length)
-        dbias, dscale = numpy.empty((2, len(parts), length), dtype=grad.dtype)
-        for i, part in enumerate(parts):
-            incoming = dy[part]
-            if y is not None:
-                pass_where_positive(incoming, y[part], out[part])
-                incoming = out[part]
-            numpy.add.reduce(incoming, axis=0, out=dbias[i])
-            values = x[part]
-            if off_centre:
-                shifted = threads.scratch("shifted", values.shape, values.dtype)
-                values = numpy.subtract(values, mean, out=shifted)
-            numpy.einsum("ij,ij->j", values, incoming, out=dscale[i])
-        return per_channel(dbias, C), per_channel(dscale, C)
+        incoming, values = dy[first:last], x[first:last]
+        if y is not None:
+            pass_where_positive(incoming, y[first:last], out[first:last])
+            incoming = out[first:last]
+        if off_centre:
+            shifted = threads.scratch("shifted", values.shape, values.dtype)
+            values = numpy.subtract(values, mean, out=shifted)
+        return numpy.add.reduce(incoming, axis=0), numpy.einsum("ij,ij->j", values, incoming)
 
-    found = threads.share(sums, len(dy), parallel=parallel)
-    dbias = sum(dbias for dbias, _ in found)
-    dweight = sum(dscale for _, dscale in found)
+    found = threads.share(sums, len(dy), step=stretch(dy), parallel=parallel)
+    dbias, dweight = (per_channel(parts, C) for parts in zip(*found))
     if not off_centre:
         dweight = dweight - op.mean * dbias
     dweight = dweight * op.inverse_std
@@ -126,13 +113,13 @@ def backward(op: Any, grad: Array) -> tuple[Array, Array, Array]:
         shift = per_pixel((op.mean * b - slope * dbias / op.count).astype(grad.dtype), dy)
 
     def compute(first: int, last: int) -> None:
-        for part in stretches(first, last, length):
-            numpy.multiply(dy[part] if y is None else out[part], scale, out=out[part])
-            if op.from_batch:
-                from_x = threads.scratch("shifted", out[part].shape, grad.dtype)
-                numpy.multiply(x[part], x_scale, out=from_x)
-                numpy.subtract(from_x, shift, out=from_x)
-                numpy.subtract(out[part], from_x, out=out[part])
+        part = slice(first, last)
+        numpy.multiply(dy[part] if y is None else out[part], scale, out=out[part])
+        if op.from_batch:
+            from_x = threads.scratch("shifted", out[part].shape, grad.dtype)
+            numpy.multiply(x[part], x_scale, out=from_x)
+            numpy.subtract(from_x, shift, out=from_x)
+            numpy.subtract(out[part], from_x, out=out[part])
 
-    threads.share(compute, len(dy), parallel=parallel)
+    threads.share(compute, len(dy), step=stretch(dy), parallel=parallel)
     return dx, dweight.astype(grad.dtype), dbias.astype(grad.dtype)

@@ -13,9 +13,9 @@ from .layout import (
     along_rows,
     as_channels_last,
     by_image,
-    images_at_a_time,
     like,
     pixels_together,
+    stretch_of_images,
     suits,
 )
 
@@ -58,13 +58,13 @@ def axpy(op: Any, scale: Array, u: Array, shortcut: Array) -> Array:
     S = along_rows(scale, U.shape[2])
 
     def compute(first: int, last: int) -> None:
-        for part in images_at_a_time(u, first, last):
-            numpy.multiply(U[part], S[part], out=out[part])
-            numpy.add(out[part], X[part], out=out[part])
-            if rectified:
-                numpy.maximum(out[part], 0, out=out[part])
+        part = slice(first, last)
+        numpy.multiply(U[part], S[part], out=out[part])
+        numpy.add(out[part], X[part], out=out[part])
+        if rectified:
+            numpy.maximum(out[part], 0, out=out[part])
 
-    threads.share(compute, len(u), parallel=u.size > SMALL)
+    threads.share(compute, len(u), step=stretch_of_images(u), parallel=u.size > SMALL)
     op.y = y if rectified else None
     return y
 
@@ -80,14 +80,12 @@ def axpy_backward(op: Any, grad: Array) -> tuple[Array, Array, Array]:
     S = along_rows(op.scale, U.shape[2])
 
     def compute(first: int, last: int) -> None:
-        sums = numpy.empty((last - first, U.shape[2]), dtype=grad.dtype)
-        for part in images_at_a_time(grad, first, last):
-            if Y is not None:
-                pass_where_positive(dy[part], Y[part], dX[part])
-            here = slice(part.start - first, part.stop - first)
-            numpy.einsum("nij,nij->nj", dX[part], U[part], out=sums[here])
-            numpy.multiply(dX[part], S[part], out=dU[part])
-        dscale[first:last, :, 0, 0] = pixels_together(sums, C)
+        part = slice(first, last)
+        if Y is not None:
+            pass_where_positive(dy[part], Y[part], dX[part])
+        sums = numpy.einsum("nij,nij->nj", dX[part], U[part])
+        numpy.multiply(dX[part], S[part], out=dU[part])
+        dscale[part, :, 0, 0] = pixels_together(sums, C)
 
-    threads.share(compute, N, parallel=grad.size > SMALL)
+    threads.share(compute, N, step=stretch_of_images(grad), parallel=grad.size > SMALL)
     return dscale, du, dshortcut

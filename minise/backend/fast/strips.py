@@ -64,7 +64,7 @@ class Plan:
         self.P, self.bands = P, -(-P // rows)
         self.count = N * self.bands
         step = min(rows // P, most)
-        self.step = step - step % 6 if step > 6 else step  # a row of vector registers, see below
+        self.step = step - step % 6 if step > 6 else step  # rows of OpenBLAS's AVX-512 kernel
 
     def pieces(self, first: int, last: int) -> list[Piece]:
         if self.bands == 1:
