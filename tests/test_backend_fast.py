@@ -167,6 +167,11 @@ OPS: dict[str, tuple[Callable[..., Tensor], Callable[..., list[tuple[int, ...]]]
         lambda N, C, H, W: [(N, C, H, W), (N, C, H, W)],
     ),
     "relu": (lambda x: F.relu(x), lambda N, C, H, W: [(N, C, H, W)]),
+    "max_pool2d": (
+        lambda x: F.max_pool2d(x, 3, 2, padding=1),
+        lambda N, C, H, W: [(N, C, H, W)],
+    ),
+    "multiply": (lambda u, s: u * s, lambda N, C, H, W: [(N, C, H, W), (N, C, 1, 1)]),
 }
 ops = pytest.mark.parametrize("name", OPS)
 
@@ -528,6 +533,41 @@ def test_conv2d_knows_no_other_call():
     run(large[0], [full, *large[2:]], full)
     compare(*small)
     compare(*large)
+
+
+# --- max pooling ----------------------------------------------------------------------------------
+
+
+@dtypes
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 2},
+        {"kernel_size": 3, "stride": 1},
+        {"kernel_size": (1, 1), "stride": 2},
+        {"kernel_size": (2, 3), "stride": (1, 2), "padding": (1, 0)},
+        {"kernel_size": 3, "stride": 2, "ceil_mode": True},
+        {"kernel_size": 2, "stride": 3, "dilation": (2, 1), "padding": 1},
+        {"kernel_size": 5, "stride": 4, "padding": 2, "ceil_mode": True},
+    ],
+    ids=str,
+)
+def test_max_pool2d(dtype, ties, options):
+    for shape in ((2, 3, 9, 10), (3, 16, 70, 71)):
+        x = images(shape, dtype)
+        x = channels_last(numpy.round(x)) if ties else x
+        outcome = compare(lambda x: F.max_pool2d(x, **options), x)
+        assert outcome.ran_fast
+
+
+@dtypes
+def test_max_pool2d_of_nan_and_infinity(dtype):
+    x = images((2, 3, 8, 8), dtype)
+    for value, place in zip(NOT_FINITE, [(0, 0, 2, 3), (0, 0, 2, 2), (1, 2, 7, 7)]):
+        x = struck(x, place, value)
+    x = struck(struck(x, (1, 0, 0, 0), "NaN"), (1, 0, 0, 1), "inf")
+    compare(lambda x: F.max_pool2d(x, 3, 2, padding=1), x)
 
 
 # --- BatchNorm ------------------------------------------------------------------------------------

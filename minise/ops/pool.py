@@ -84,7 +84,7 @@ class MaxPool2d(Pool2d):
 
     def backward(self, grad):
         taps = range(len(self.taps(self.shape)))
-        parts = (grad * (self.winner == k) for k in taps)
+        parts = (self.xp.where(self.winner == k, grad, 0) for k in taps)  # NaN stays where it is
         return self.gather(parts, self.shape, grad.dtype)
 
 

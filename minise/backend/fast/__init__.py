@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import conv, elementwise, norm, se
+from . import conv, elementwise, norm, pool, se
 from .elementwise import add
 
 KERNELS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
@@ -20,6 +20,8 @@ KERNELS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "batch_norm": (norm.forward, norm.backward),
     "batch_norm_relu": (norm.forward, norm.backward),
     "adaptive_avg_pool2d": (se.squeeze, se.squeeze_backward),
+    "max_pool2d": (pool.max_pool, pool.max_pool_backward),
+    "multiply": (se.scale, se.scale_backward),
     "axpy": (se.axpy, se.axpy_backward),
     "axpy_relu": (se.axpy, se.axpy_backward),
     "add_relu": (elementwise.add_relu, elementwise.add_relu_backward),

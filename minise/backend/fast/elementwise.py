@@ -71,13 +71,17 @@ def add_relu_backward(op: Any, grad: Array) -> tuple[Array, Array]:
 
 
 def pass_where_positive(dy: Array, y: Array, out: Array) -> None:
-    """out = dy where y, the output of a ReLU, is not 0, else 0.
+    """out = dy where y, the output of a ReLU, is not 0, else 0."""
+    pass_where(numpy.not_equal(y, 0, out=threads.scratch("passes", y.shape, bool)), dy, out)
+
+
+def pass_where(passes: Array, dy: Array, out: Array) -> None:
+    """out = dy where `passes` is true, else 0.
 
     `numpy.where` takes twenty times as long. Multiplying the bit pattern of dy, read as an integer,
     by 0 or 1 is exact for every number, NaN and infinity included.
     """
     integer = numpy.int32 if dy.dtype == numpy.float32 else numpy.int64
-    passes = numpy.not_equal(y, 0, out=threads.scratch("passes", y.shape, bool))
     numpy.multiply(dy.view(integer), passes.view(numpy.int8), out=out.view(integer))
 
 

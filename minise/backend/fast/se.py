@@ -46,6 +46,40 @@ def squeeze_backward(op: Any, grad: Array) -> Array:
     return numpy.broadcast_to(grad / (H * W), op.shape)
 
 
+def scale(op: Any, u: Array, gates: Array) -> Array:
+    """u (N, C, H, W) times one gate per channel (N, C, 1, 1): the multiply of SE without a sum."""
+    if u.ndim != 4 or gates.shape != (*u.shape[:2], 1, 1) or gates.dtype != u.dtype or not suits(u):
+        op.fast_backward = None
+        return op.forward(u, gates)
+    op.a, op.b = u, gates
+    y = like(u)
+    U, out = by_image(u), by_image(y)
+    S = along_rows(gates, U.shape[2])
+
+    def compute(first: int, last: int) -> None:
+        numpy.multiply(U[first:last], S[first:last], out=out[first:last])
+
+    threads.share(compute, len(u), step=stretch_of_images(u), parallel=u.size > SMALL)
+    return y
+
+
+def scale_backward(op: Any, grad: Array) -> tuple[Array, Array]:
+    grad = as_channels_last(grad)
+    N, C = grad.shape[:2]
+    dgates, du = numpy.empty((N, C, 1, 1), dtype=grad.dtype), like(grad)
+    dy, U, dU = by_image(grad), by_image(op.a), by_image(du)
+    S = along_rows(op.b, U.shape[2])
+
+    def compute(first: int, last: int) -> None:
+        part = slice(first, last)
+        sums = numpy.einsum("nij,nij->nj", dy[part], U[part])
+        numpy.multiply(dy[part], S[part], out=dU[part])
+        dgates[part, :, 0, 0] = pixels_together(sums, C)
+
+    threads.share(compute, N, step=stretch_of_images(grad), parallel=grad.size > SMALL)
+    return du, dgates
+
+
 def axpy(op: Any, scale: Array, u: Array, shortcut: Array) -> Array:
     """See minise.ops.se.Axpy and AxpyReLU."""
     if not suits(u, shortcut):
