@@ -1,6 +1,7 @@
 """What all tests share: the settings of hypothesis and the report of what was compared."""
 
 import os
+import signal
 
 import devices
 import hypothesis
@@ -15,6 +16,12 @@ hypothesis.settings.register_profile(
     derandomize="CI" in os.environ,  # a build must not fail by chance
 )
 hypothesis.settings.load_profile("minise")
+
+
+def pytest_configure():
+    # A shell starts what it puts in the background deaf to Ctrl-C, which some tests press.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
