@@ -51,6 +51,7 @@ def main() -> int:
         "date": date.today().isoformat(), "context": describe(), "rounds": rounds, "steps": {},
     }  # fmt: skip
     print(results["context"], flush=True)
+    path = arguments.out / f"{'quick' if arguments.quick else 'gpu'}-{date.today()}"
     for case in cases(arguments.quick):
         if case.network in chosen:
             print(f"{case.title} ...", flush=True)
@@ -61,6 +62,7 @@ def main() -> int:
                 results.setdefault("memory", {})[case.title] = {
                     name: memory_in_a_process(case, name) for name in found["timings"]
                 }
+            write(results, gpu_report.markdown(results), path)  # what comes next may fail
     if "floor" in chosen:
         results["rates"] = gpu_steps.rates("cuda")
     if "epoch" in chosen and not arguments.quick:
@@ -68,7 +70,7 @@ def main() -> int:
         results["epoch"] = gpu_steps.epoch("se_resnet20", 128, "cupy")
     text = gpu_report.markdown(results)
     print(text)
-    write(results, text, arguments.out / f"{'quick' if arguments.quick else 'gpu'}-{date.today()}")
+    write(results, text, path)
     return 0
 
 

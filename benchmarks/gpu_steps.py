@@ -49,6 +49,10 @@ def torch_step(net: Any, batch: int, device: str, channels_last: bool, compiled:
         images, labels = images.pin_memory(), labels.pin_memory()
     module = twin(net).to(device=device, memory_format=layout).train()
     sgd = torch.optim.SGD(module.parameters(), **SGD)
+    if compiled:
+        # Or a network that was met before with another batch gets kernels for any batch, which are
+        # slower, and after eight of them none at all.
+        torch.compiler.reset()
     forward = torch.compile(module) if compiled else module
 
     def run() -> Any:

@@ -44,7 +44,8 @@ def nvrtc(code: str, real: str, architecture: str) -> bytes:
     except Exception as error:  # of whatever looked for the library in vain
         pytest.skip(f"NVRTC is not installed: {error}")
     program = compiler._NVRTCProgram(code, "minise.cu", method="cubin")
-    return program.compile((*launch.options(real), f"-arch={architecture}"))[0]
+    cupys_own = ("-ftz=true", "--device-as-default-execution-space", f"-arch={architecture}")
+    return program.compile((*launch.options(real), *cupys_own))[0]
 
 
 @pytest.mark.slow
@@ -209,6 +210,20 @@ def test_linear(device, dtype, shape, bias):
     assert compare(F.linear, *arrays, *([numbers((11,), dtype, 2)] if bias else []))
     for constant in ((0,), (1,), (0, 1)):
         compare(F.linear, *arrays, constant=constant)
+
+
+@needs_compiler
+def test_a_linear_layer_with_too_many_outputs_for_the_indices(device, monkeypatch):
+    arrays = numbers((5, 7), "float64"), numbers((11, 7), "float64", 1)
+    assert compare(F.linear, *arrays)
+    monkeypatch.setattr(cuda.conv, "MOST", 55)
+    assert not compare(F.linear, *arrays)
+
+
+def test_the_index_of_a_loop_does_not_overflow():
+    """FOR_EACH stops at an index up to a grid's width beyond the last number."""
+    blocks = launch.blocks_for(launch.MOST - 1, cuda.elementwise.EACH * launch.THREADS)
+    assert launch.MOST - 2 + blocks * launch.THREADS < 2**31
 
 
 # --- the other kernels ----------------------------------------------------------------------------
@@ -419,6 +434,21 @@ def test_sgd(device, compiled, dtype, options):
     assert compiled.launched == {"sgd_step"}
     for ours, theirs in zip(*found):
         assert_close(ours, theirs, TOLERANCES[dtype][0], "weights")
+
+
+@needs_compiler
+def test_sgd_with_a_momentum_that_lies_in_another_order(device, compiled):
+    """As one that was saved on the CPU may."""
+    found = []
+    for place in (StrictArray, numpy.array):
+        param = Tensor(place(numbers((4, 6), "float64")), True)
+        optimizer = optim.SGD([param], lr=0.1, momentum=0.9)
+        optimizer.state[param] = {"momentum_buffer": place(numbers((6, 4), "float64", 1).T)}
+        param.grad = Tensor(place(numbers((4, 6), "float64", 2)))
+        optimizer.step()
+        found.append(param.numpy())
+    assert compiled.launched == {"sgd_step"}
+    assert_close(*found, TOLERANCES["float64"][0], "weights")
 
 
 # --- a whole network ------------------------------------------------------------------------------

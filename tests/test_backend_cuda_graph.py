@@ -14,7 +14,16 @@ from minise.backend import CaptureError
 
 
 class CUDARuntimeError(RuntimeError):
-    pass
+    status = 0
+
+
+class NoMemory(CUDARuntimeError):
+    status = 2
+
+
+class OutOfMemoryError(MemoryError):
+    def __init__(self, size, total):
+        super().__init__(f"Out of memory allocating {size:,} bytes")
 
 
 @pytest.fixture
@@ -39,6 +48,10 @@ def recorder(monkeypatch, log):
     class Stream:
         def __init__(self, non_blocking=True, name="stream"):
             self.name = name
+            self.capturing = False
+
+        def is_capturing(self):
+            return self.capturing
 
         def record(self, event):
             log.append(f"{self.name} records {event.name}")
@@ -54,9 +67,11 @@ def recorder(monkeypatch, log):
 
         def begin_capture(self):
             log.append("begin")
+            self.capturing = True
 
         def end_capture(self):
             log.append("end")
+            self.capturing = False
             if log.count("fail at the end"):
                 raise CUDARuntimeError("cudaErrorStreamCaptureInvalidated")
             return SimpleNamespace(launch=lambda stream: log.append(f"launch on {stream.name}"))
@@ -64,16 +79,31 @@ def recorder(monkeypatch, log):
     @contextmanager
     def using_allocator(allocator):
         log.append("own memory")
-        yield
-        log.append("usual memory")
+        try:
+            yield
+        finally:
+            log.append("usual memory")
+
+    class MemoryPool:
+        def __init__(self, allocator):
+            self.allocator = allocator
+
+        def malloc(self, size):
+            return self.allocator(size)
+
+    def no_memory(size):
+        raise NoMemory("cudaErrorMemoryAllocation")
 
     outer = Stream(name="outer")
+    default_pool = SimpleNamespace(free_all_blocks=lambda: log.append("free default pool"))
     cupy = ModuleType("cupy")
+    cupy.get_default_memory_pool = lambda: default_pool
     cupy.cuda = SimpleNamespace(
-        MemoryPool=lambda: SimpleNamespace(malloc=None), Stream=Stream, Event=Event,
+        MemoryPool=MemoryPool, Memory=no_memory, MemoryPointer=None, Stream=Stream, Event=Event,
         get_current_stream=lambda: outer, using_allocator=using_allocator,
         alloc_pinned_memory=lambda size: bytearray(2 * size),  # CUDA rounds up
         runtime=SimpleNamespace(CUDARuntimeError=CUDARuntimeError),
+        memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
     )  # fmt: skip
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     monkeypatch.delitem(sys.modules, "minise.backend.cuda_graph", raising=False)
@@ -127,6 +157,22 @@ def test_what_cannot_be_recorded(recorder, log, error, message, invalid):
     assert log[-1] == "end"
 
 
+def test_a_graph_that_cannot_be_made(recorder, log):
+    """Everything was recorded, and CUDA only then finds that it cannot make a graph of it."""
+    with pytest.raises(CaptureError, match="StreamCaptureInvalidated"):
+        recorder.record(lambda: log.append("fail at the end"))
+
+
+def test_free_blocks_are_kept_while_a_graph_is_recorded(recorder, log):
+    """A pool frees them when it meets a CUDARuntimeError; what was recorded so far uses them."""
+    with pytest.raises(NoMemory):
+        recorder.warm_up(lambda: recorder._pool.malloc(5000))
+    assert log == ["own memory", "free default pool", "usual memory"]
+    with pytest.raises(OutOfMemoryError, match="allocating 5,000 bytes"):
+        recorder.record(lambda: recorder._pool.malloc(5000))
+    assert log.count("free default pool") == 1
+
+
 @pytest.mark.parametrize("error", [MemoryError("full"), KeyboardInterrupt(), TypeError("wrong")])
 def test_other_errors_stay_what_they_are(recorder, log, error):
     def work():
@@ -170,3 +216,13 @@ def test_batches_are_staged_in_page_locked_memory(recorder, log):
     events = [line.removeprefix("stream records ") for line in log if "records" in line]
     # With two buffers for each target, the third batch waits for the copy of the first.
     assert waits == [f"wait for {event}" for event in events[:-4]]
+
+
+def test_an_address_that_gets_another_array(recorder):
+    """The batch of an earlier recording is gone, and its memory serves one of another size."""
+    recorder.send(np.zeros((2, 2)), Target())
+    larger = Target()
+    larger.shape, larger.size, larger.nbytes = (3, 2), 6, 24
+    recorder.send(np.full((3, 2), 5), larger)
+    larger.arrive()
+    assert larger.arrived[0].tolist() == [[5, 5]] * 3

@@ -225,8 +225,9 @@ def test_memory_comes_back_after_a_step(device):
         used.append(cupy.get_default_memory_pool().used_bytes())
     assert used[1:] == used[1:2] * 5
     loss = F.cross_entropy(
-        step.model(minise.tensor(images, backend=device)), minise.tensor(labels, backend=device)
-    )
+        step.model(minise.tensor(images, backend=device)), minise.tensor(labels, backend=device),
+        check=False,  # or the first check of the process leaves a number on the GPU
+    )  # fmt: skip
     assert cupy.get_default_memory_pool().used_bytes() > used[-1]
     del loss  # the graph dies by reference counting alone
     for module in step.model.modules():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import cupy
@@ -12,6 +13,7 @@ import numpy
 
 from .capture import CaptureError
 
+NO_MEMORY = 2  # cudaErrorMemoryAllocation
 IN_FLIGHT = 2  # page-locked buffers per array: how many batches the program may be ahead
 
 
@@ -24,11 +26,11 @@ class CudaGraph:
     """
 
     def __init__(self) -> None:
-        self._pool = cupy.cuda.MemoryPool()
         self._stream = cupy.cuda.Stream(non_blocking=True)
+        self._pool = cupy.cuda.MemoryPool(partial(new_block, self._stream))
         self._entered = cupy.cuda.Event(disable_timing=True)
         self._left = cupy.cuda.Event(disable_timing=True)
-        self._staged: dict[int, deque[Any]] = {}  # by address of the target
+        self._staged: dict[Any, deque[Any]] = {}  # by address, shape and dtype of the target
         self._graph: Any = None
 
     @contextmanager
@@ -52,6 +54,7 @@ class CudaGraph:
         self._stream.begin_capture()
         try:
             result = self.warm_up(work)
+            self._graph = self._stream.end_capture()
         except BaseException as error:
             with suppress(cupy.cuda.runtime.CUDARuntimeError):  # what was recorded is of no use
                 self._stream.end_capture()
@@ -59,14 +62,14 @@ class CudaGraph:
             if isinstance(error, RuntimeError) and not isinstance(error, CaptureError):
                 raise CaptureError(" ".join(str(error).split())) from error
             raise
-        self._graph = self._stream.end_capture()
         return result
 
     def replay(self) -> None:
         self._graph.launch(self._stream)
 
     def send(self, source: numpy.ndarray, target: Any) -> None:
-        buffers = self._staged.setdefault(target.data.ptr, deque())
+        place = (target.data.ptr, target.shape, target.dtype)
+        buffers = self._staged.setdefault(place, deque())
         if len(buffers) < IN_FLIGHT:
             memory = cupy.cuda.alloc_pinned_memory(target.nbytes)
             array = numpy.frombuffer(memory, target.dtype, target.size).reshape(target.shape)
@@ -78,3 +81,19 @@ class CudaGraph:
         array[...] = source
         target.set(array, self._stream)
         self._stream.record(copied)
+
+
+def new_block(stream: Any, size: int) -> Any:
+    """More memory for a pool that serves `stream`.
+
+    A pool that gets none returns its free blocks to CUDA and asks again. It must not while a graph
+    is being recorded: the kernels that were recorded already use them. So it is told the end of it.
+    """
+    try:
+        return cupy.cuda.MemoryPointer(cupy.cuda.Memory(size), 0)
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        if error.status == NO_MEMORY:
+            if stream.is_capturing():
+                raise cupy.cuda.memory.OutOfMemoryError(size, -1) from error
+            cupy.get_default_memory_pool().free_all_blocks()  # that pool would not do it for us
+        raise

@@ -104,7 +104,10 @@ class SGD(Optimizer):
             if options["momentum"] != 0:
                 for param in chosen if first else ():
                     self.state[param] = {"momentum_buffer": xp.zeros_like(param.data)}
-                velocities = [self.state[param]["momentum_buffer"] for param in chosen]
+                states = [self.state[param] for param in chosen]
+                for state in states:  # a loaded one may lie in memory in another order
+                    state["momentum_buffer"] = xp.asarray(state["momentum_buffer"], order="C")
+                velocities = [state["momentum_buffer"] for state in states]
             kernel(
                 [param.data for param in chosen],
                 [xp.asarray(gradients[param], order="C") for param in chosen],

@@ -137,12 +137,12 @@ def backward(op: Any, grad: Array) -> tuple[Array | None, ...]:
 def linear(op: Any, x: Array, weight: Array, bias: Array | None = None) -> Array:
     """See minise.ops.math.Linear: a 1×1 convolution over pictures of one pixel."""
     given = (x, weight) if bias is None else (x, weight, bias)
-    if not suits(*given):
+    J, K = weight.shape
+    if not suits(*given) or x.size // K * J >= MOST:
         op.fast_backward = None
         return op.forward(*given)
     op.x, op.weight = map(op.xp.ascontiguousarray, (x, weight))
     bias = None if bias is None else op.xp.ascontiguousarray(bias)
-    J, K = weight.shape
     op.convolution = Convolution(x.size // K, K, 1, 1, J, 1, 1, 1, 1)
     y = output(op.xp, op.convolution, op.x, op.weight, bias)
     return y.reshape(*x.shape[:-1], J)

@@ -21,7 +21,8 @@ SOURCES = ("threads", "product", "conv", "norm", "se", "elementwise", "pool", "l
 THREADS = 128  # of a block, in every kernel
 ROWS = THREADS // 32  # rows that such a block works on at a time: see threads.cu
 REAL = {"float32": "float", "float64": "double"}
-MOST = 2**31  # indices are 32-bit integers
+# Indices are 32-bit integers, and a loop's index goes beyond the end before the loop stops.
+MOST = 2**30
 
 
 def code(sources: Sequence[str] = SOURCES) -> str:
