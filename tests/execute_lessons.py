@@ -16,10 +16,12 @@ import hashlib
 import os
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 import nbclient
 import nbformat
+from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent
 LESSONS = sorted((ROOT / "lessons").glob("*.ipynb"))
@@ -42,23 +44,27 @@ def execute(notebook: nbformat.NotebookNode) -> list[str]:
     Raises nbclient.exceptions.CellExecutionError for the first cell that raises.
     """
     probe = nbformat.v4.new_code_cell(LIST_SOURCES)
-    notebook.cells.append(probe)
-    client = nbclient.NotebookClient(
-        notebook,
-        timeout=120,
-        kernel_name="python3",
-        record_timing=False,
-        coalesce_streams=True,  # or the same text comes in one piece or two, as time would have it
-        resources={"metadata": {"path": str(ROOT / "lessons")}},
-    )
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "OPENBLAS_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",  # the same outputs on a machine with a GPU
         "MINISE_DATA_DIR": os.devnull,  # lesson 10 finds no CIFAR-10, on any machine
     }
+    notebook.cells.append(probe)
     try:
-        asyncio.run(client.async_execute(env=environment))  # a loop of its own, in any thread
+        # Files as sockets: a port, chosen here and opened by the kernel, may be taken in between.
+        with tempfile.TemporaryDirectory() as folder:
+            kernel = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
+            client = nbclient.NotebookClient(
+                notebook,
+                config=Config(KernelManager=kernel),
+                timeout=120,
+                kernel_name="python3",
+                record_timing=False,
+                coalesce_streams=True,  # or the same text comes in one piece or two, by chance
+                resources={"metadata": {"path": str(ROOT / "lessons")}},
+            )
+            asyncio.run(client.async_execute(env=environment))  # a loop of its own, in any thread
     finally:
         notebook.cells.remove(probe)
     paths = {Path(line) for line in probe.outputs[0].text.splitlines()}
