@@ -267,7 +267,7 @@ def test_any_thread_may_hold_blas(two, two_blas_threads):
 def test_a_blas_that_is_not_known(monkeypatch):
     """It cannot be held to one thread, so the cores are left to it."""
     unknown = SimpleNamespace(info=list, lib_controllers=[])
-    monkeypatch.setattr(threads, "_blas", lambda: unknown)
+    monkeypatch.setattr(threads, "blas_libraries", lambda: unknown)
     monkeypatch.setattr(threads, "_count", None)
     assert get_num_threads() == 1
     assert_right()

@@ -36,7 +36,7 @@ def get_num_threads() -> int:
     """
     global _count
     if _count is None:
-        pools = _blas().info()
+        pools = blas_libraries().info()
         _count = max((pool["num_threads"] for pool in pools), default=1)
     return _count
 
@@ -158,7 +158,7 @@ def _serve(queue: SimpleQueue[_Task]) -> None:
 
 
 @cache
-def _blas() -> Any:
+def blas_libraries() -> Any:
     """The BLAS libraries of this process, as threadpoolctl sees them."""
     from threadpoolctl import ThreadpoolController
 
@@ -177,7 +177,7 @@ def _one_blas_thread() -> Iterator[None]:
     with _lock:
         _inside += 1
         if _inside == 1:
-            _before = [library.num_threads for library in _blas().lib_controllers]
+            _before = [library.num_threads for library in blas_libraries().lib_controllers]
             _set_blas_threads([1] * len(_before))
     try:
         yield
@@ -189,7 +189,7 @@ def _one_blas_thread() -> Iterator[None]:
 
 
 def _set_blas_threads(counts: list[int]) -> None:
-    for library, count in zip(_blas().lib_controllers, counts):
+    for library, count in zip(blas_libraries().lib_controllers, counts):
         # Since 3.7 threadpoolctl obeys only the first thread that sets OpenBLAS's number, and the
         # first to come in may be another thread than the last to leave.
         release = getattr(library, "clear_controlling_thread", lambda force: None)

@@ -21,7 +21,7 @@ import numpy
 from .. import memory, threads
 from .layout import SMALL, channels_first, channels_last
 from .pointwise import pointwise, pointwise_backward
-from .products import BLAS_SMALL, add_product, block_of, multiply
+from .products import add_product, block_of, multiply, small_product
 from .strips import Piece, Plan, Strip, Strips
 
 Array = Any
@@ -176,7 +176,7 @@ def plan_of(x: Array, strip: Strip, size: int, per_window: int) -> Plan:
     row = max(strip.number * strip.taps * size * x.itemsize, 1)
     per_window = max(per_window, 1)
     if is_narrow(per_window):
-        most = BLAS_SMALL // per_window
+        most = small_product() // per_window
         return Plan(len(x), strip.rows, row * strip.down, most)
     return Plan(len(x), strip.rows, row * (strip.reach + strip.down), len(x))
 
@@ -186,7 +186,7 @@ def is_narrow(per_window: int) -> bool:
 
     Large matrices are better multiplied by many rows at once, which have to be written out.
     """
-    return 16 * per_window <= BLAS_SMALL
+    return 16 * per_window <= small_product()
 
 
 def multiply_windows(windows: Array, matrix: Array, output: Array) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy
@@ -30,7 +31,7 @@ def relu(op: Any, x: Array) -> Array:
     source, target = rows_of(x), rows_of(op.y)
 
     def compute(first: int, last: int) -> None:
-        numpy.maximum(source[first:last], 0, out=target[first:last])
+        rectify(source[first:last], target[first:last])
 
     threads.share(compute, len(source), step=stretch(source), parallel=x.size > SMALL)
     return op.y
@@ -59,7 +60,7 @@ def add_relu(op: Any, a: Array, b: Array) -> Array:
     def compute(first: int, last: int) -> None:
         sums = target[first:last]
         numpy.add(A[first:last], B[first:last], out=sums)
-        numpy.maximum(sums, 0, out=sums)
+        rectify(sums, sums)
 
     threads.share(compute, len(A), step=stretch(A), parallel=a.size > SMALL)
     return op.y
@@ -68,6 +69,16 @@ def add_relu(op: Any, a: Array, b: Array) -> Array:
 def add_relu_backward(op: Any, grad: Array) -> tuple[Array, Array]:
     dy = relu_backward(op, grad)
     return dy, dy
+
+
+def rectify(x: Array, out: Array) -> None:
+    """out = max(x, 0). With the number 0 for a row of zeros, NumPy takes three times as long."""
+    numpy.maximum(x, zeros(x.shape[-1], x.dtype), out=out)
+
+
+@cache
+def zeros(length: int, dtype: numpy.dtype) -> Array:
+    return numpy.zeros(length, dtype)
 
 
 def pass_where_positive(dy: Array, y: Array, out: Array) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy
 
 from .. import threads
-from .elementwise import pass_where_positive
+from .elementwise import pass_where_positive, rectify
 from .layout import SMALL, as_channels_last, like, per_channel, per_pixel, rows_of, stretch, suits
 
 Array = Any
@@ -41,7 +41,7 @@ def forward(op: Any, x: Array, weight: Array, bias: Array) -> Array:
         numpy.multiply(source[first:last], scale, out=out)
         numpy.add(out, shift, out=out)
         if rectified:
-            numpy.maximum(out, 0, out=out)
+            rectify(out, out)
 
     threads.share(compute, len(source), step=stretch(source), parallel=x.size > SMALL)
     op.y = y if rectified else None

@@ -11,19 +11,28 @@ from .. import threads
 
 Array = Any
 
-BLAS_SMALL = 1_000_000  # multiply-adds up to which OpenBLAS multiplies without copying
+AVX512 = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # as threadpoolctl names OpenBLAS's kernels
+
+
+@cache
+def small_product() -> int:
+    """Multiply-adds up to which this BLAS multiplies its operands as they lie; 0: it never does.
+
+    A BLAS copies them into an order of its own first, which does not pay where few columns use what
+    was copied. For AVX-512, OpenBLAS has kernels without that copy: on this kind of matrix they run
+    at 200 GFLOP/s a core instead of 110 to 150.
+    """
+    kernels = {library.get("architecture") for library in threads.blas_libraries().info()}
+    return 1_000_000 if kernels and kernels <= AVX512 else 0
 
 
 @cache
 def block_of(M: int, per_row: int) -> int:
     """How many of M rows go into one product, at `per_row` multiply-adds a row: a divisor of M.
 
-    A BLAS copies its operands into an order of its own first, which does not pay where few columns
-    use what was copied. OpenBLAS has kernels without that copy for products of up to a million
-    multiply-adds: on this kind of matrix they run at 200 GFLOP/s a core instead of 110 to 150.
-    They want a fair number of rows; where only few would fit, the cache decides.
+    As many as a small product has room for, if these are a fair number; else the cache decides.
     """
-    most = BLAS_SMALL // per_row if per_row <= BLAS_SMALL // 48 else 512
+    most = small_product() // per_row if 48 * per_row <= small_product() else 512
     return next((block for block in range(min(most, M), 15, -1) if M % block == 0), M)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy
 
 from .. import threads
-from .elementwise import pass_where_positive
+from .elementwise import pass_where_positive, rectify
 from .layout import (
     SMALL,
     along_rows,
@@ -96,7 +96,7 @@ def axpy(op: Any, scale: Array, u: Array, shortcut: Array) -> Array:
         numpy.multiply(U[part], S[part], out=out[part])
         numpy.add(out[part], X[part], out=out[part])
         if rectified:
-            numpy.maximum(out[part], 0, out=out[part])
+            rectify(out[part], out[part])
 
     threads.share(compute, len(u), step=stretch_of_images(u), parallel=u.size > SMALL)
     op.y = y if rectified else None
