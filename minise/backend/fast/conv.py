@@ -14,6 +14,7 @@ taps: there are four such convolutions, with the taps shared out among them.
 
 from __future__ import annotations
 
+import threading
 from typing import Any, NamedTuple
 
 import numpy
@@ -26,6 +27,8 @@ from .strips import Piece, Plan, Strip, Strips
 
 Array = Any
 
+STRETCHES = 16  # that the workers take as they get free
+SUMS = 1 << 22  # bytes that sums for dW may take in all; beyond, each worker has one stretch
 NARROW = 16  # with at most so many output channels, two pixels share a row of the product
 
 
@@ -126,24 +129,29 @@ class Product(NamedTuple):
 def multiply_all(x: Array, strip: Strip, products: list[Product]) -> list[list[Array]]:
     """Fills all outputs from the strips of x (N, H, W, C).
 
-    Returns, for each worker, the sum of windowsᵀ @ partner for each product: (G, K, O).
+    Returns, for each stretch of the images, the sum of windowsᵀ @ partner for each product:
+    (G, K, O).
     """
     G, size = len(products[0].matrices), x.shape[3] // len(products[0].matrices)
     plan = plan_of(x, strip, size, max(product.matrices[0].size for product in products))
 
+    kept = threading.local()  # one buffer for all stretches of a thread
+
     def run(first: int, last: int) -> list[Array]:
-        pieces = plan.pieces(first, last)
-        strips = Strips(x, strip, pieces, size)
+        if not hasattr(kept, "strips"):
+            kept.strips = Strips(x, strip, plan, size)
         totals = [numpy.zeros_like(product.matrices) for product in products]
-        for piece in pieces:
+        for piece in plan.pieces(first, last):
             for g in range(G):
-                strips.fill(piece, g)
+                kept.strips.fill(piece, g)
                 for product, total in zip(products, totals):
-                    multiply_piece(strips, piece, g, product, total[g])
+                    multiply_piece(kept.strips, piece, g, product, total[g])
         return totals
 
     work = x.size * sum(product.R * strip.taps for product in products)
-    return threads.share(run, plan.count, parallel=work > SMALL, blas=True)
+    sums = sum(product.matrices.nbytes for product in products)
+    step = plan.stretch(STRETCHES) if STRETCHES * sums < SUMS else 0
+    return threads.share(run, plan.count, step=step, parallel=work > SMALL, blas=True)
 
 
 def multiply_piece(strips: Strips, piece: Piece, g: int, product: Product, total: Array) -> None:

@@ -56,47 +56,51 @@ class Piece(NamedTuple):
 class Plan:
     """N images of P rows in pieces that need about CACHE bytes each, at `row_bytes` a row.
 
-    `count` units, images or bands, are shared out; `pieces` says how to take some of them.
+    `count` units, images or bands, are shared out; `pieces` says how to take some of them. A piece
+    has at most `images` images and `rows` rows.
     """
 
     def __init__(self, N: int, P: int, row_bytes: int, most: int) -> None:
         rows = max(CACHE // row_bytes, 1)
         self.P, self.bands = P, -(-P // rows)
         self.count = N * self.bands
-        step = min(rows // P, most)
-        self.step = step - step % 6 if step > 6 else step  # rows of OpenBLAS's AVX-512 kernel
+        self.rows = -(-P // self.bands)
+        step = max(min(rows // P, most, N), 1)
+        self.images = step - step % 6 if step > 6 else step  # rows of OpenBLAS's AVX-512 kernel
+
+    def stretch(self, stretches: int) -> int:
+        """How many units make whole pieces, in at most so many stretches."""
+        return -(-self.count // (self.images * stretches)) * self.images
 
     def pieces(self, first: int, last: int) -> list[Piece]:
         if self.bands == 1:
-            starts = range(first, last, self.step)
-            return [Piece(i, min(self.step, last - i), 0, self.P) for i in starts]
+            starts = range(first, last, self.images)
+            return [Piece(i, min(self.images, last - i), 0, self.P) for i in starts]
         edges = [self.P * band // self.bands for band in range(self.bands + 1)]
         units = [divmod(unit, self.bands) for unit in range(first, last)]
         return [Piece(image, 1, edges[b], edges[b + 1] - edges[b]) for image, b in units]
 
 
 class Strips:
-    """Strips of x (N, H, W, C) in a buffer of this thread, for one of the `pieces` at a time.
+    """Strips of x (N, H, W, C) in a buffer of this thread, for one piece of `plan` at a time.
 
     size    channels that go in: those of one group
     """
 
-    def __init__(self, x: Array, strip: Strip, pieces: list[Piece], size: int) -> None:
+    def __init__(self, x: Array, strip: Strip, plan: Plan, size: int) -> None:
         N, self.H, W, C = x.shape
         count, taps, step, left, top, down, reach, P = strip
         self.x, self.strip = x, strip
-        rows = max(piece.rows for piece in pieces)
-        images = max(piece.images for piece in pieces)
-        self.whole = rows == P
-        height = (rows - 1) * down + reach
+        self.whole = plan.bands == 1
+        height = (plan.rows - 1) * down + reach
         if self.whole:  # the zeros above a strip are those below the one before it
             height = max(top + self.H, height - top)
         self.height = -(-height // down) * down
-        flat = images * count * self.height
+        flat = plan.images * count * self.height
         # Windows of the last strip may end behind it.
         memory = threads.scratch("strips", (flat + max(reach, top), taps * size), x.dtype)
         memory.fill(0)  # the border of whole images is never written to
-        self.buffer = memory[:flat].reshape(images, count, self.height, taps, size)
+        self.buffer = memory[:flat].reshape(plan.images, count, self.height, taps, size)
 
         begins = range(-left, -left + count * step, step)
         inner = [q for q, w in enumerate(begins) if w >= 0 and w + taps <= W]
