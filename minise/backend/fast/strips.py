@@ -101,6 +101,7 @@ class Strips:
         memory = threads.scratch("strips", (flat + max(reach, top), taps * size), x.dtype)
         memory.fill(0)  # the border of whole images is never written to
         self.buffer = memory[:flat].reshape(plan.images, count, self.height, taps, size)
+        self.views: dict[tuple[int, int, int], Array] = {}
 
         begins = range(-left, -left + count * step, step)
         inner = [q for q, w in enumerate(begins) if w >= 0 and w + taps <= W]
@@ -135,10 +136,14 @@ class Strips:
 
     def windows(self, start: int, R: int, rows: int) -> Array:
         """(images, number, rows, R·taps·C): R rows of each strip, the first from row `start` on."""
-        image, strip, row, _, item = self.buffer.strides
-        shape = (*self.buffer.shape[:2], rows, R * row // item)
-        strides = (image, strip, self.strip.down * row, item)
-        return as_strided(self.buffer[:, :, start:], shape, strides)
+        view = self.views.get((start, R, rows))
+        if view is None:  # they are the same for every piece
+            image, strip, row, _, item = self.buffer.strides
+            shape = (*self.buffer.shape[:2], rows, R * row // item)
+            strides = (image, strip, self.strip.down * row, item)
+            view = as_strided(self.buffer[:, :, start:], shape, strides)
+            self.views[start, R, rows] = view
+        return view
 
     def slots(self, start: int, R: int, images: int) -> Array:
         """(slots, R, taps·C): a window at every `down`-th row of all strips taken as one.
