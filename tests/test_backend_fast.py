@@ -8,8 +8,10 @@ is compared: outputs, and the gradient of every input.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import hypothesis.strategies as st
 import numpy
@@ -19,6 +21,7 @@ from hypothesis import given, settings
 import minise
 from minise import Tensor, backend
 from minise import functional as F
+from minise.backend.fast import products, window_products
 
 # Largest difference of values and of gradients, relative to the largest value.
 TOLERANCES = {"float64": (1e-10, 1e-9), "float32": (1e-5, 1e-4)}
@@ -373,6 +376,24 @@ def test_any_shape(data):
 # --- convolution ----------------------------------------------------------------------------------
 
 
+@contextmanager
+def a_blas_with(small_product: int) -> Iterator[None]:
+    """The kernels choose their products as with such a BLAS; any BLAS can compute them."""
+    with (
+        patch.object(products, "small_product", lambda: small_product),
+        patch.object(window_products, "small_product", lambda: small_product),
+    ):
+        products.block_of.cache_clear()
+        yield
+    products.block_of.cache_clear()
+
+
+@pytest.fixture(params=[0, 1_000_000], ids=["AVX2", "AVX-512"])
+def every_blas(request):
+    with a_blas_with(request.param):
+        yield
+
+
 def conv(kernel: tuple[int, ...], x: tuple[int, ...], dtype: str, *, bias=True, **options: Any):
     """Arguments for `compare`; the weights are small, so that sums stay of ordinary size."""
     weight = numbers(kernel, dtype, 1) / numpy.sqrt(numpy.prod(kernel[1:])).astype(dtype)
@@ -449,7 +470,7 @@ CONVOLUTIONS = [
 @pytest.mark.parametrize(
     ("kernel", "x", "options"), CONVOLUTIONS, ids=[" ".join(map(str, c)) for c in CONVOLUTIONS]
 )
-def test_conv2d(dtype, kernel, x, options):
+def test_conv2d(dtype, kernel, x, options, every_blas):
     outcome = compare(*conv(kernel, x, dtype, bias=len(options) != 1, **options))
     assert outcome.ran_fast == ("dilation" not in options)
 
@@ -474,14 +495,15 @@ def test_any_conv2d(data):
         stride=stride, padding=padding, dilation=dilation, groups=G,
     )  # fmt: skip
     x = LAYOUTS[draw(st.sampled_from(list(LAYOUTS)))](x)
-    compare(f, x, *others, constant=draw(st.sampled_from([(), (0,), (1,), (0, 1)])))
+    with a_blas_with(draw(st.sampled_from([0, 1_000_000]))):
+        compare(f, x, *others, constant=draw(st.sampled_from([(), (0,), (1,), (0, 1)])))
 
 
 @dtypes
 @pytest.mark.parametrize("value", NOT_FINITE)
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("reach", [1, 2])
-def test_conv2d_nan_and_infinity(dtype, value, stride, reach):
+def test_conv2d_nan_and_infinity(dtype, value, stride, reach, every_blas):
     """In the images, the weights, the bias and the gradient.
 
     Not where it meets the border: whether the zeros there are multiplied (0 · NaN is NaN) or left
@@ -499,7 +521,7 @@ def test_conv2d_nan_and_infinity(dtype, value, stride, reach):
 
 
 @pytest.mark.parametrize(("channels", "stride"), [(4, 1), (20, 2)])
-def test_conv2d_nan_in_pairs_of_pixels(channels, stride):
+def test_conv2d_nan_in_pairs_of_pixels(channels, stride, every_blas):
     """With few channels, and in the gradient with stride 2, NaN may reach the other pixel of a pair
     and no further.
     """
@@ -525,7 +547,7 @@ def test_conv2d_nan_in_pairs_of_pixels(channels, stride):
         numpy.testing.assert_allclose(ours, wanted, 1e-9, 1e-12)
 
 
-def test_conv2d_knows_no_other_call():
+def test_conv2d_knows_no_other_call(every_blas):
     """Buffers that one convolution leaves behind must not show in the next."""
     large = conv((20, 20, 3, 3), (3, 20, 40, 40), "float64", padding=1)
     small = conv((20, 20, 3, 3), (2, 20, 5, 5), "float64", padding=2)

@@ -2,8 +2,8 @@
 
 The plain kernel writes out the columns of the whole batch, reads them back for the product, and
 spends its time waiting for memory. Here each worker takes a few images at a time, writes their
-windows into a buffer that stays in its cache (see strips.py), and multiplies them straight into the
-output. Three products:
+windows into a buffer that stays in its cache (strips.py), and multiplies them straight into the
+output (window_products.py). Three products:
 
     y = windows(x) @ W          dx = windows(dy) @ W'          dW' = windows(dy)ᵀ @ x
 
@@ -14,21 +14,18 @@ taps: there are four such convolutions, with the taps shared out among them.
 
 from __future__ import annotations
 
-import threading
 from typing import Any, NamedTuple
 
 import numpy
 
-from .. import memory, threads
-from .layout import SMALL, channels_first, channels_last
+from .. import memory
+from .layout import channels_first, channels_last
 from .pointwise import pointwise, pointwise_backward
-from .products import add_product, block_of, multiply, small_product
-from .strips import Piece, Plan, Strip, Strips
+from .strips import Strip
+from .window_products import Product, multiply_all
 
 Array = Any
 
-STRETCHES = 16  # that the workers take as they get free
-SUMS = 1 << 22  # bytes that sums for dW may take in all; beyond, each worker has one stretch
 NARROW = 16  # with at most so many output channels, two pixels share a row of the product
 
 
@@ -107,144 +104,6 @@ def collect(op: Any, x: Array, dy: Array) -> tuple[Array | None, Array | None]:
         for i, j, k, r, s in source.taps:
             dweight[:, :, :, r, s] += total[:, i, j, :, k]
     return dx, dweight.reshape(op.weight.shape)
-
-
-# --- the products -------------------------------------------------------------------------------
-
-
-class Product(NamedTuple):
-    """R rows of each strip, the first from row `start` on, are the rows of a matrix `windows`.
-
-    output     None, or where windows @ matrices goes; matrices (G, K, O), output (N, P, Q, G·O)
-    partner    None, or what windowsᵀ is to be multiplied by; of output's shape
-    """
-
-    start: int
-    R: int
-    matrices: Array
-    output: Array | None
-    partner: Array | None
-
-
-def multiply_all(x: Array, strip: Strip, products: list[Product]) -> list[list[Array]]:
-    """Fills all outputs from the strips of x (N, H, W, C).
-
-    Returns, for each stretch of the images, the sum of windowsᵀ @ partner for each product:
-    (G, K, O).
-    """
-    G, size = len(products[0].matrices), x.shape[3] // len(products[0].matrices)
-    plan = plan_of(x, strip, size, max(product.matrices[0].size for product in products))
-
-    kept = threading.local()  # one buffer for all stretches of a thread
-
-    def run(first: int, last: int) -> list[Array]:
-        if not hasattr(kept, "strips"):
-            kept.strips = Strips(x, strip, plan, size)
-        totals = [numpy.zeros_like(product.matrices) for product in products]
-        for piece in plan.pieces(first, last):
-            for g in range(G):
-                kept.strips.fill(piece, g)
-                for product, total in zip(products, totals):
-                    multiply_piece(kept.strips, piece, g, product, total[g])
-        return totals
-
-    work = x.size * sum(product.R * strip.taps for product in products)
-    sums = sum(product.matrices.nbytes for product in products)
-    step = plan.stretch(STRETCHES) if STRETCHES * sums < SUMS else 0
-    return threads.share(run, plan.count, step=step, parallel=work > SMALL, blas=True)
-
-
-def multiply_piece(strips: Strips, piece: Piece, g: int, product: Product, total: Array) -> None:
-    start, R, matrices, *arrays = product
-    K, O = total.shape
-    output, partner = (
-        None if array is None else array[piece.here][..., g * O : (g + 1) * O] for array in arrays
-    )
-    if K == 0:  # a stride larger than the kernel: no window saw these pixels
-        if output is not None:
-            output[...] = 0
-        return
-    _, P, Q, _ = output.shape if output is not None else partner.shape  # type: ignore[union-attr]
-    windows = strips.windows(start, R, P)[: piece.images, :Q]  # (n, Q, P, K)
-    if not is_narrow(K * O):
-        rows = columns(windows).reshape(-1, K)
-        if output is not None:
-            multiply_rows(rows, matrices[g], output)
-        if partner is not None:
-            add_product(rows, partner.reshape(-1, O), total)
-        return
-    if output is not None:
-        multiply_windows(windows, matrices[g], output)
-    if partner is not None:
-        add_slots(strips, start, R, partner, total.reshape(R, -1, O))
-
-
-def plan_of(x: Array, strip: Strip, size: int, per_window: int) -> Plan:
-    """Pieces for windows that take `per_window` multiply-adds each."""
-    row = max(strip.number * strip.taps * size * x.itemsize, 1)
-    per_window = max(per_window, 1)
-    if is_narrow(per_window):
-        most = small_product() // per_window
-        return Plan(len(x), strip.rows, row * strip.down, most)
-    return Plan(len(x), strip.rows, row * (strip.reach + strip.down), len(x))
-
-
-def is_narrow(per_window: int) -> bool:
-    """Whether windows can be multiplied where they are: 16 of them make a small product.
-
-    Large matrices are better multiplied by many rows at once, which have to be written out.
-    """
-    return 16 * per_window <= small_product()
-
-
-def multiply_windows(windows: Array, matrix: Array, output: Array) -> None:
-    """output (n, P, Q, O) = windows (n, Q, P, K) @ matrix (K, O), where they are."""
-    (n, Q, P, K), O = windows.shape, matrix.shape[1]
-    if n >= 6:  # the rows of a product are images
-        numpy.matmul(windows.transpose(1, 2, 0, 3), matrix, out=output.transpose(2, 1, 0, 3))
-    else:  # or neighbours
-        block = block_of(Q, K * O)
-        windows = windows.transpose(0, 2, 1, 3).reshape(n, P, Q // block, block, K)
-        numpy.matmul(windows, matrix, out=output.reshape(n, P, Q // block, block, O))
-
-
-def multiply_rows(rows: Array, matrix: Array, output: Array) -> None:
-    """output (n, P, Q, O) = rows (n·P·Q, K) @ matrix (K, O)."""
-    if output.flags.c_contiguous:
-        multiply(rows, matrix, output.reshape(len(rows), -1))
-    else:
-        product = threads.scratch("product", output.shape, output.dtype)
-        multiply(rows, matrix, product.reshape(len(rows), -1))
-        output[...] = product
-
-
-def columns(windows: Array) -> Array:
-    """windows (n, Q, P, K) written out one after the other: (n, P, Q, K)."""
-    n, Q, P, K = windows.shape
-    written = threads.scratch("columns", (n, P, Q, K), windows.dtype)
-    numpy.copyto(written, windows.transpose(0, 2, 1, 3))
-    return written
-
-
-def add_slots(strips: Strips, start: int, R: int, partner: Array, total: Array) -> None:
-    """total (R, taps·C, O) += Σ windowᵀ @ its partner; partner (n, P, Q, O).
-
-    All strips are taken as one long one: each of its rows, times the partner of the window that has
-    this row at tap r. Where a strip has no window any more the partner is zero.
-    """
-    n, P, Q, O = partner.shape
-    slots = strips.slots(start, R, n)  # (slots, R, taps·C)
-    count = strips.strip.number
-    upright = threads.scratch("upright", (n, count, len(slots) // (n * count), O), partner.dtype)
-    upright[:, :Q, :P] = partner.transpose(0, 2, 1, 3)
-    upright[:, :, P:] = 0
-    upright[:, Q:] = 0
-    block = block_of(len(slots), slots.shape[2] * O)
-    left = slots.reshape(-1, block, *slots.shape[1:]).transpose(0, 2, 3, 1)
-    sums = threads.scratch("sums", (len(left) + 1, *total.shape), total.dtype)
-    sums[0] = total
-    numpy.matmul(left, upright.reshape(-1, 1, block, O), out=sums[1:])
-    numpy.add.reduce(sums, axis=0, out=total)
 
 
 # --- which windows, and which weights -----------------------------------------------------------

@@ -13,6 +13,7 @@ images, which lie one strip or one image apart. Against the usual matrix of colu
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, NamedTuple
 
 from numpy.lib.stride_tricks import as_strided
@@ -98,7 +99,7 @@ class Strips:
         self.height = -(-height // down) * down
         flat = plan.images * count * self.height
         # Windows of the last strip may end behind it.
-        memory = threads.scratch("strips", (flat + max(reach, top), taps * size), x.dtype)
+        memory = threads.scratch("strips", (flat + max(2 * reach, top), taps * size), x.dtype)
         memory.fill(0)  # the border of whole images is never written to
         self.buffer = memory[:flat].reshape(plan.images, count, self.height, taps, size)
         self.views: dict[tuple[int, int, int], Array] = {}
@@ -145,13 +146,44 @@ class Strips:
             self.views[start, R, rows] = view
         return view
 
-    def slots(self, start: int, R: int, images: int) -> Array:
-        """(slots, R, taps·C): a window at every `down`-th row of all strips taken as one.
+    # Slots: a window at every `down`-th row of all strips taken as one long strip. Those that begin
+    # below a strip's last window see two strips at once; what they give is not used.
 
-        Those that begin below a strip's last window see two strips at once, and have to be
-        multiplied by zero.
-        """
+    @property
+    def slots_high(self) -> int:
+        """How many slots a strip has."""
+        return self.height // self.strip.down
+
+    def slots(self, start: int, R: int, images: int) -> Array:
+        """(slots, R, taps·C)"""
         row, item = self.buffer.strides[2], self.buffer.itemsize
-        slots = images * self.strip.number * (self.height // self.strip.down)
+        slots = images * self.strip.number * self.slots_high
         shape, strides = (slots, R, row // item), (self.strip.down * row, row, item)
         return as_strided(self.buffer[:, :, start:], shape, strides)
+
+    def interleaved(self, start: int, R: int, images: int) -> Array:
+        """The slots as k matrices (k, M, R·taps·C): the first, second, ... of every k slots.
+
+        k is the least for which no two windows of a matrix share a row: then they lie apart as the
+        rows of a matrix do. M · k may be more than there are slots.
+        """
+        k = -(-R // self.strip.down)
+        row, item = self.buffer.strides[2], self.buffer.itemsize
+        slots = images * self.strip.number * self.slots_high
+        shape = (k, -(-slots // k), R * row // item)
+        strides = (self.strip.down * row, k * self.strip.down * row, item)
+        return as_strided(self.buffer[:, :, start:], shape, strides)
+
+    def upright(self, slots: Array, images: int) -> Array:
+        """A row per slot (·, O), by image and strip: (images, number, slots_high, O)."""
+        shape = (images, self.strip.number, self.slots_high)
+        return slots[: prod(shape)].reshape(*shape, slots.shape[1])
+
+    def beside_slots(self, partner: Array, slots: Array) -> None:
+        """Puts what belongs to each window, (images, P, Q, O), beside its slot (·, O); else 0."""
+        images, P, Q, _ = partner.shape
+        upright = self.upright(slots, images)
+        upright[:, :Q, :P] = partner.transpose(0, 2, 1, 3)
+        upright[:, :Q, P:] = 0
+        upright[:, Q:] = 0
+        slots[images * self.strip.number * self.slots_high :] = 0
