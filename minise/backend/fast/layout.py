@@ -67,12 +67,13 @@ def rows_of(x: Array, longest: int = 4096) -> Array:
 
 def per_pixel(values: Array, rows: Array) -> Array:
     """One value per channel (C,), repeated along a row of `rows_of`: (k·C,)."""
-    return numpy.tile(values, rows.shape[1] // len(values))
+    return numpy.broadcast_to(values, (rows.shape[1] // len(values), len(values))).reshape(-1)
 
 
 def per_channel(sums: Sequence[Array], C: int) -> Array:
     """Sums along the rows (k·C,) of several stretches, added up in float64: (C,)."""
-    return numpy.sum(sums, axis=0, dtype=numpy.float64).reshape(-1, C).sum(axis=0)
+    total = numpy.add.reduce(numpy.array(sums, numpy.float64), axis=0)
+    return numpy.add.reduce(total.reshape(-1, C), axis=0)
 
 
 def stretch(rows: Array) -> int:
@@ -95,7 +96,7 @@ def by_image(x: Array) -> Array:
 def along_rows(values: Array, length: int) -> Array:
     """(N, C, 1, 1) repeated along a row of each image: (N, 1, k·C)."""
     N, C = values.shape[:2]
-    return numpy.tile(values.reshape(N, 1, C), length // C)
+    return numpy.broadcast_to(values.reshape(N, 1, 1, C), (N, 1, length // C, C)).reshape(N, 1, -1)
 
 
 def pixels_together(sums: Array, C: int) -> Array:
