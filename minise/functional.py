@@ -23,7 +23,7 @@ from .ops.arguments import (
     same_dtype,
     whole,
 )
-from .ops.conv import Conv2d
+from .ops.conv import Conv2d, Conv2dReLU
 from .ops.loss import NLLLoss
 from .ops.math import AddReLU, Linear
 from .ops.norm import BatchNorm, BatchNormReLU
@@ -46,7 +46,8 @@ _fusion = _Fusion()
 def unfused() -> Iterator[None]:
     """Inside this block a ReLU is an op of its own: one more step to look at, one more pass to pay.
 
-    Otherwise `relu=True` makes one op of BatchNorm, axpy or an addition and the ReLU behind it.
+    Otherwise `relu=True` makes one op of a convolution, BatchNorm, axpy or an addition and the ReLU
+    behind it, and `conv_bn` does the work of BatchNorm by a convolution's weights.
     """
     before = _fusion.enabled
     _fusion.enabled = False
@@ -54,6 +55,11 @@ def unfused() -> Iterator[None]:
         yield
     finally:
         _fusion.enabled = before
+
+
+def is_fusing() -> bool:
+    """False inside `unfused()`."""
+    return _fusion.enabled
 
 
 # --- convolution and linear maps ----------------------------------------------------------------
@@ -67,12 +73,15 @@ def conv2d(
     padding: IntPair | str = 0,
     dilation: IntPair = 1,
     groups: int = 1,
+    *,
+    relu: bool = False,
 ) -> Tensor:
     """y[n, o, p, q] = b[o] + Σ_crs x[n, c, p·stride + r·dilation, q·stride + s·dilation] · w[o, c, r, s]
 
     input    (N, C, H, W) or (C, H, W)
     weight   (O, C/groups, R, S);  bias (O,)
     padding  zeros on each side: an int, a pair, "valid" (none) or "same" (P, Q = H, W; stride 1)
+    relu     apply ReLU to y in the same op (see `unfused`)
     returns  (N, O, P, Q) or (O, P, Q)
 
     Raises RuntimeError where shapes, dtypes or options do not fit each other.
@@ -118,8 +127,11 @@ def conv2d(
                 f"conv2d: the kernel spans a {name} of {span} (dilation included), but the padded "
                 f"input has only {length}"
             )
-    op = Conv2d(strides, pads, dilations, groups)
-    return unbatch(op(x, weight) if bias is None else op(x, weight, bias), batched)
+    fast = backend.of(x.data).fast  # a fast convolution is better than a plain one with ReLU
+    fused = relu and _fusion.enabled and ("conv2d_relu" in fast or "conv2d" not in fast)
+    op = (Conv2dReLU if fused else Conv2d)(strides, pads, dilations, groups)
+    y = op(x, weight) if bias is None else op(x, weight, bias)
+    return unbatch(y.relu() if relu and not fused else y, batched)
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

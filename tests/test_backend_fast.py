@@ -145,6 +145,10 @@ OPS: dict[str, tuple[Callable[..., Tensor], Callable[..., list[tuple[int, ...]]]
         lambda x, w, b: F.conv2d(x, w, b, padding=1),
         lambda N, C, H, W: [(N, C, H, W), (6, C, 3, 3), (6,)],
     ),
+    "conv2d_relu": (
+        lambda x, w, b: F.conv2d(x, w, b, padding=1, relu=True),
+        lambda N, C, H, W: [(N, C, H, W), (6, C, 3, 3), (6,)],
+    ),
     "batch_norm": (
         lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True),
         lambda N, C, H, W: [(N, C, H, W), (C,), (C,)],
@@ -203,13 +207,14 @@ def arguments(name: str, shape: tuple[int, ...], dtype: str) -> list[Array]:
 def upstream_of(name: str, arrays: list[Array]) -> Array | None:
     """The gradient that flows in; None: the usual one.
 
-    BatchNorm's two forms round differently, so the input of its ReLU may be a hair above 0 in one
-    and below in the other. There the gradient is 0, and it does not matter which.
+    The two forms of BatchNorm and convolution round differently, so the input of their ReLU may be
+    a hair above 0 in one and below in the other. There the gradient is 0, and it does not matter
+    which.
     """
-    if name != "batch_norm_relu":
+    if name not in ("batch_norm_relu", "conv2d_relu"):
         return None
     with backend.plain(), minise.no_grad():
-        before = OPS["batch_norm"][0](*map(Tensor, arrays)).numpy()
+        before = OPS[name.removesuffix("_relu")][0](*map(Tensor, arrays)).numpy()
     gradient = numpy.random.RandomState(99).standard_normal(before.shape).astype(before.dtype)
     return numpy.where(numpy.abs(before) > 1e-4, gradient, 0).astype(before.dtype)
 
@@ -299,7 +304,7 @@ def struck(array: Array, place: tuple[int, ...], value: str) -> Array:
     [
         (name, value)
         for name, value in itertools.product(OPS, NOT_FINITE)
-        if name != "conv2d" and ("batch_norm" not in name or value == "NaN")  # see below
+        if "conv2d" not in name and ("batch_norm" not in name or value == "NaN")  # see below
     ],
 )
 @dtypes
@@ -331,6 +336,7 @@ def test_ties_at_zero(name, dtype):
     tied = {
         "relu": [channels_last(numpy.where(x > 0, zeros, -zeros))],
         "add_relu": [x, -x],
+        "conv2d_relu": [x, numpy.zeros((6, 3, 3, 3), dtype), numpy.zeros(6, dtype)],
         "axpy_relu": [numpy.ones((2, 3, 1, 1), dtype), x, -x],
         "batch_norm_relu": [x, numpy.zeros(3, dtype), numpy.zeros(3, dtype)],
     }

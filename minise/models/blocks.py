@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from .. import functional as F
 from ..autograd import Tensor
-from ..nn import BatchNorm2d, Identity, Module, init
-from .layers import ZeroPad, conv, projection
+from ..nn import BatchNorm2d, Conv2d, Identity, Module, init
+from .layers import ZeroPad, conv, conv_bn, projection
 from .options import Options
 
 
@@ -60,9 +60,11 @@ class ResidualBlock(Module):
             return ZeroPad(in_channels, self.out_channels, stride)
         return projection(in_channels, self.out_channels, stride)
 
-    def inside(self, norm: Module, x: Tensor) -> Tensor:
-        """ReLU(BatchNorm(x)); called by `branch` where "inside" has its SE, between the two."""
-        return F.relu(self.se(norm(x))) if self.placement == "inside" else norm(x, relu=True)
+    def inside(self, conv: Conv2d, norm: BatchNorm2d, x: Tensor) -> Tensor:
+        """ReLU(BatchNorm(conv(x))); called by `branch` where "inside" has its SE, ahead of ReLU."""
+        if self.placement == "inside":
+            return F.relu(self.se(conv_bn(conv, norm, x)))
+        return conv_bn(conv, norm, x, relu=True)
 
     def add(self, u: Tensor, shortcut: Tensor, relu: bool) -> Tensor:
         """Branch + shortcut, with SE where the placement puts it at the sum; then ReLU or not."""
@@ -95,8 +97,8 @@ class BasicBlock(ResidualBlock):
         return self.conv1.out_channels
 
     def branch(self, x):
-        x = self.inside(self.bn1, self.conv1(x))
-        return self.bn2(self.conv2(x))
+        x = self.inside(self.conv1, self.bn1, x)
+        return conv_bn(self.conv2, self.bn2, x)
 
 
 class Bottleneck(ResidualBlock):
@@ -128,9 +130,9 @@ class Bottleneck(ResidualBlock):
         return self.conv2.out_channels
 
     def branch(self, x):
-        x = self.bn1(self.conv1(x), relu=True)
-        x = self.inside(self.bn2, self.conv2(x))
-        return self.bn3(self.conv3(x))
+        x = conv_bn(self.conv1, self.bn1, x, relu=True)
+        x = self.inside(self.conv2, self.bn2, x)
+        return conv_bn(self.conv3, self.bn3, x)
 
 
 class ResNeXtBottleneck(Bottleneck):
@@ -217,5 +219,5 @@ class PreActBottleneck(PreActBlock):
         return self.conv2.out_channels
 
     def branch(self, x):
-        x = self.gated(self.conv2(self.bn2(self.conv1(x), relu=True)))
+        x = self.gated(self.conv2(conv_bn(self.conv1, self.bn2, x, relu=True)))
         return self.conv3(self.bn3(x, relu=True))

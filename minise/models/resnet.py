@@ -14,7 +14,7 @@ from .blocks import (
     ResNeXtBottleneck,
     SENetBottleneck,
 )
-from .layers import classify, conv, init_weights
+from .layers import classify, conv, conv_bn, init_weights
 from .options import Options
 
 
@@ -65,7 +65,7 @@ class CifarResNet(Module):
         finish(self, options)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.bn1(self.conv1(x), relu=True)
+        x = conv_bn(self.conv1, self.bn1, x, relu=True)
         x = self.layer3(self.layer2(self.layer1(x)))
         return classify(x, self.fc)
 
@@ -126,7 +126,7 @@ class ResNet(Module):
         return 64
 
     def stem(self, x: Tensor) -> Tensor:
-        return self.bn1(self.conv1(x), relu=True)
+        return conv_bn(self.conv1, self.bn1, x, relu=True)
 
     def features(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, C, H/32, W/32)"""
@@ -158,9 +158,9 @@ class SENet154(ResNet):
         return 128
 
     def stem(self, x: Tensor) -> Tensor:
-        x = self.bn1(self.conv1(x), relu=True)
-        x = self.bn2(self.conv2(x), relu=True)
-        return self.bn3(self.conv3(x), relu=True)
+        x = conv_bn(self.conv1, self.bn1, x, relu=True)
+        x = conv_bn(self.conv2, self.bn2, x, relu=True)
+        return conv_bn(self.conv3, self.bn3, x, relu=True)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.adaptive_avg_pool2d(self.features(x), 1).flatten(1)

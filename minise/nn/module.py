@@ -133,6 +133,11 @@ class Module:
                 output = changed
         return output
 
+    @property
+    def has_hooks(self) -> bool:
+        """Whether anybody looks at what goes in or comes out."""
+        return bool(self._forward_hooks or self._forward_pre_hooks)
+
     def register_forward_hook(self, hook: Callable) -> HookHandle:
         """Call `hook(module, args, output)` after each forward; what it returns, unless None,
         replaces the output."""

@@ -7,6 +7,7 @@ output pixel, all of them together are one matrix product.
 from __future__ import annotations
 
 from ..autograd import Function
+from .activation import ThenReLU
 from .broadcast import sum_in_double
 from .windows import output_length, tap, windows
 
@@ -88,3 +89,14 @@ class Conv2d(Function):
         (N, C, H, W), ((top, bottom), (left, right)) = self.x.shape, self.padding
         padded = self.xp.zeros((N, H + top + bottom, W + left + right, C), dtype=dtype)
         return padded[:, top : top + H, left : left + W].transpose(0, 3, 1, 2), padded
+
+
+class Conv2dReLU(ThenReLU, Conv2d):
+    """Conv2d and the ReLU behind it as one op."""
+
+    name = "conv2d_relu"
+    formula = "y = max(columns(x) @ Wᵀ + b, 0)"
+    derivative = (
+        "dv = dy where y > 0, else 0,  "
+        "dx = columnsᵀ(dv @ W),  dW = dvᵀ @ columns(x),  db = Σ dv"
+    )

@@ -17,6 +17,7 @@ from .elementwise import add
 
 KERNELS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "conv2d": (conv.forward, conv.backward),
+    "conv2d_relu": (conv.forward, conv.backward),
     "batch_norm": (norm.forward, norm.backward),
     "batch_norm_relu": (norm.forward, norm.backward),
     "adaptive_avg_pool2d": (se.squeeze, se.squeeze_backward),

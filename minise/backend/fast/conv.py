@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy
 
 from .. import memory
-from .layout import channels_first, channels_last
+from .elementwise import rectify, relu_backward
+from .layout import channels_first, channels_last, per_pixel
 from .pointwise import pointwise, pointwise_backward
 from .strips import Strip
 from .window_products import Product, multiply_all
@@ -35,16 +36,19 @@ def forward(op: Any, x: Array, weight: Array, bias: Array | None = None) -> Arra
         op.fast_backward = None
         return op.forward(x, weight) if bias is None else op.forward(x, weight, bias)
     op.x, op.weight = x, weight
+    rectified = op.name == "conv2d_relu"
+    finish = Finish(bias, rectified) if rectified or bias is not None else None
     if is_pointwise(op):
-        y = pointwise(channels_last(x), weight[:, :, 0, 0], op.stride)
+        y = pointwise(channels_last(x), weight[:, :, 0, 0], op.stride, finish)
     else:
-        y = convolve(op, channels_last(x), weight)
-    if bias is not None:
-        y += bias
+        y = convolve(op, channels_last(x), weight, finish)
+    op.y = channels_first(y) if rectified else None
     return channels_first(y)
 
 
 def backward(op: Any, grad: Array) -> tuple[Array | None, ...]:
+    if op.y is not None:
+        grad = relu_backward(op, grad)
     x, dy = channels_last(op.x), channels_last(grad)
     if is_pointwise(op):
         dx, dweight = pointwise_backward(x, op.weight[:, :, 0, 0], dy, op.stride, op.needs)
@@ -57,6 +61,23 @@ def backward(op: Any, grad: Array) -> tuple[Array | None, ...]:
     return dx, dweight, dy.sum(axis=(0, 1, 2), dtype=numpy.float64).astype(dy.dtype)
 
 
+class Finish:
+    """Adds the bias to images or a part of one (n, P, Q, O), still in the cache; applies ReLU."""
+
+    def __init__(self, bias: Array | None, rectified: bool) -> None:
+        self.bias, self.rectified = bias, rectified
+        self.row: Array | None = None  # the bias, along a row of pixels
+
+    def __call__(self, y: Array) -> None:
+        rows = y.reshape(-1, y.shape[2] * y.shape[3])
+        if self.bias is not None:
+            if self.row is None:
+                self.row = per_pixel(self.bias, rows)
+            numpy.add(rows, self.row, out=rows)
+        if self.rectified:
+            rectify(rows, rows)
+
+
 def is_pointwise(op: Any) -> bool:
     """Whether a window is a single pixel: then the pixels are the rows of a matrix already."""
     return (
@@ -64,7 +85,7 @@ def is_pointwise(op: Any) -> bool:
     )
 
 
-def convolve(op: Any, x: Array, weight: Array) -> Array:
+def convolve(op: Any, x: Array, weight: Array, finish: Finish | None) -> Array:
     """x (N, H, W, C) -> y (N, P, Q, O)."""
     strip, pixels = strips_of(op)
     kernel = kernels(weight, op.groups)  # (G, R, S, C/G, O/G)
@@ -73,7 +94,8 @@ def convolve(op: Any, x: Array, weight: Array) -> Array:
     G, R, _, _, per_group = kernel.shape
     y = memory.empty((len(x), strip.rows, strip.number * pixels, len(weight)), x.dtype)
     output = y.reshape(len(x), strip.rows, strip.number, G * per_group)
-    multiply_all(x, strip, [Product(0, R, kernel.reshape(G, -1, per_group), output, None)])
+    product = Product(0, R, kernel.reshape(G, -1, per_group), output, None)
+    multiply_all(x, strip, [product], finish)
     return y
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy
@@ -13,8 +14,13 @@ from .products import add_product, multiply
 Array = Any
 
 
-def pointwise(x: Array, weight: Array, stride: tuple[int, int]) -> Array:
-    """x (N, H, W, C), weight (O, C) -> y (N, P, Q, O): y = x @ Wᵀ at every `stride`-th pixel."""
+def pointwise(
+    x: Array, weight: Array, stride: tuple[int, int], finish: Callable[[Array], None] | None
+) -> Array:
+    """x (N, H, W, C), weight (O, C) -> y (N, P, Q, O): y = x @ Wᵀ at every `stride`-th pixel.
+
+    `finish`, if any, is called with each part of y when it is complete.
+    """
     seen = x[:, :: stride[0], :: stride[1]]
     N, P, Q, C = seen.shape
     matrix = memory.aligned(weight.T.shape, x.dtype)
@@ -24,6 +30,8 @@ def pointwise(x: Array, weight: Array, stride: tuple[int, int]) -> Array:
     def compute(first: int, last: int) -> None:
         for part in images_of(seen, first, last):
             multiply(seen[part].reshape(-1, C), matrix, y[part].reshape(-1, len(weight)))
+            if finish:
+                finish(y[part])
 
     threads.share(compute, N, parallel=y.size > SMALL, blas=True)
     return y

@@ -11,6 +11,7 @@ same result:
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy
@@ -41,8 +42,13 @@ class Product(NamedTuple):
     partner: Array | None
 
 
-def multiply_all(x: Array, strip: Strip, products: list[Product]) -> list[list[Array]]:
-    """Fills all outputs from the strips of x (N, H, W, C).
+def multiply_all(
+    x: Array,
+    strip: Strip,
+    products: list[Product],
+    finish: Callable[[Array], None] | None = None,
+) -> list[list[Array]]:
+    """Fills all outputs from the strips of x (N, H, W, C); calls `finish` with each piece of them.
 
     Returns, for each stretch of the images, the sum of windowsᵀ @ partner for each product:
     (G, K, O).
@@ -60,6 +66,9 @@ def multiply_all(x: Array, strip: Strip, products: list[Product]) -> list[list[A
                 kept.strips.fill(piece, g)
                 for product, total in zip(products, totals):
                     multiply_piece(kept.strips, piece, g, product, total[g])
+            for product in products:
+                if finish and product.output is not None:
+                    finish(product.output[piece.here])
         return totals
 
     work = x.size * sum(product.R * strip.taps for product in products)
