@@ -102,7 +102,7 @@ class Strips:
         memory = threads.scratch("strips", (flat + max(2 * reach, top), taps * size), x.dtype)
         memory.fill(0)  # the border of whole images is never written to
         self.buffer = memory[:flat].reshape(plan.images, count, self.height, taps, size)
-        self.views: dict[tuple[int, int, int], Array] = {}
+        self.views: dict[Any, Any] = {}  # of the buffer: they are the same for every piece
 
         begins = range(-left, -left + count * step, step)
         inner = [q for q, w in enumerate(begins) if w >= 0 and w + taps <= W]
@@ -138,7 +138,7 @@ class Strips:
     def windows(self, start: int, R: int, rows: int) -> Array:
         """(images, number, rows, R·taps·C): R rows of each strip, the first from row `start` on."""
         view = self.views.get((start, R, rows))
-        if view is None:  # they are the same for every piece
+        if view is None:
             image, strip, row, _, item = self.buffer.strides
             shape = (*self.buffer.shape[:2], rows, R * row // item)
             strides = (image, strip, self.strip.down * row, item)
@@ -178,12 +178,3 @@ class Strips:
         """A row per slot (·, O), by image and strip: (images, number, slots_high, O)."""
         shape = (images, self.strip.number, self.slots_high)
         return slots[: prod(shape)].reshape(*shape, slots.shape[1])
-
-    def beside_slots(self, partner: Array, slots: Array) -> None:
-        """Puts what belongs to each window, (images, P, Q, O), beside its slot (·, O); else 0."""
-        images, P, Q, _ = partner.shape
-        upright = self.upright(slots, images)
-        upright[:, :Q, :P] = partner.transpose(0, 2, 1, 3)
-        upright[:, :Q, P:] = 0
-        upright[:, Q:] = 0
-        slots[images * self.strip.number * self.slots_high :] = 0

@@ -140,14 +140,16 @@ def add_slots(strips: Strips, start: int, R: int, partner: Array, total: Array) 
 
     Each row of the strips, times the partner of the window that has this row at tap r.
     """
-    slots = strips.slots(start, R, len(partner))  # (slots, R, taps·C)
-    beside = threads.scratch("beside", (len(slots), partner.shape[3]), partner.dtype)
-    strips.beside_slots(partner, beside)
+    n, P, Q, O = partner.shape
+    slots = strips.slots(start, R, n)  # (slots, R, taps·C)
+    beside = threads.scratch("beside", (len(slots), O), partner.dtype)
+    beside.fill(0)
+    strips.upright(beside, n)[:, :Q, :P] = partner.transpose(0, 2, 1, 3)
     block = block_of(len(slots), total[0].size)
     left = slots.reshape(-1, block, *slots.shape[1:]).transpose(0, 2, 3, 1)
     sums = threads.scratch("sums", (len(left) + 1, *total.shape), total.dtype)
     sums[0] = total
-    numpy.matmul(left, beside.reshape(-1, 1, block, beside.shape[1]), out=sums[1:])
+    numpy.matmul(left, beside.reshape(-1, 1, block, O), out=sums[1:])
     numpy.add.reduce(sums, axis=0, out=total)
 
 
@@ -163,18 +165,39 @@ def interleaved(
     if strips.slots_high < P:  # windows begin in the next strip's zeros
         written_out(strips, start, R, matrix, output, partner, total)
         return
-    windows = strips.interleaved(start, R, n)  # (k, M, K): slots 0, k, 2k ..., then 1, k + 1 ...
-    k, M, K = windows.shape
-    slots = threads.scratch("beside", (M * k, O), matrix.dtype)  # one row beside each
-    in_turn = slots.reshape(M, k, O).transpose(1, 0, 2)
+    key = start, R, n, O
+    if key not in strips.views:
+        strips.views[key] = Interleaved(strips, *key)
+    slots = strips.views[key]
     if output is not None:
-        numpy.matmul(windows, matrix, out=in_turn)
-        output[...] = strips.upright(slots, n)[:, :Q, :P].transpose(0, 2, 1, 3)
+        numpy.matmul(slots.windows, matrix, out=slots.in_turn)
+        output[...] = slots.upright[:, :Q, :P].transpose(0, 2, 1, 3)
     if partner is not None:
-        strips.beside_slots(partner, slots)
-        sums = threads.scratch("sums", (k, K, O), total.dtype)
-        numpy.matmul(windows.transpose(0, 2, 1), in_turn, out=sums)
-        total += numpy.add.reduce(sums, axis=0)
+        slots.upright[:, :Q, :P] = partner.transpose(0, 2, 1, 3)
+        slots.upright[:, :, P:] = 0
+        slots.upright[:, Q:] = 0
+        slots.rest[...] = 0
+        numpy.matmul(slots.windows.transpose(0, 2, 1), slots.in_turn, out=slots.sums)
+        total += numpy.add.reduce(slots.sums, axis=0)
+
+
+class Interleaved:
+    """The windows in a buffer of strips, and memory for a row of O numbers beside each of them.
+
+    windows    k matrices (k, M, K)
+    in_turn    the rows beside their windows: (k, M, O)
+    upright    the same rows, by image and strip: (images, number, slots_high, O)
+    rest       those that belong to no slot
+    """
+
+    def __init__(self, strips: Strips, start: int, R: int, images: int, O: int) -> None:
+        self.windows = strips.interleaved(start, R, images)
+        k, M, K = self.windows.shape
+        rows = threads.scratch("beside", (M * k, O), self.windows.dtype)
+        self.sums = threads.scratch("sums", (k, K, O), self.windows.dtype)
+        self.in_turn = rows.reshape(M, k, O).transpose(1, 0, 2)
+        self.upright = strips.upright(rows, images)
+        self.rest = rows[self.upright.size // O :]
 
 
 # --- written out --------------------------------------------------------------------------------
