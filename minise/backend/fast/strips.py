@@ -57,21 +57,22 @@ class Piece(NamedTuple):
 class Plan:
     """N images of P rows in pieces that need about CACHE bytes each, at `row_bytes` a row.
 
-    `count` units, images or bands, are shared out; `pieces` says how to take some of them. A piece
-    has at most `images` images and `rows` rows.
+    `count` units, images or bands, are shared out, `step` at a time (0: equally among the workers);
+    `pieces` says how to take some of them. A piece has at most `images` images and `rows` rows.
     """
 
-    def __init__(self, N: int, P: int, row_bytes: int, most: int) -> None:
+    def __init__(self, N: int, P: int, row_bytes: int, most: int, stretches: int) -> None:
         rows = max(CACHE // row_bytes, 1)
         self.P, self.bands = P, -(-P // rows)
         self.count = N * self.bands
         self.rows = -(-P // self.bands)
-        step = max(min(rows // P, most, N), 1)
-        self.images = step - step % 6 if step > 6 else step  # rows of OpenBLAS's AVX-512 kernel
-
-    def stretch(self, stretches: int) -> int:
-        """How many units make whole pieces, in at most so many stretches."""
-        return -(-self.count // (self.images * stretches)) * self.images
+        images = max(min(rows // P, most, N), 1)
+        self.step = -(-self.count // stretches) if stretches else 0
+        if self.step:  # all pieces alike, or one worker would end late
+            images = -(-self.step // -(-self.step // images))
+        elif images > 6:
+            images -= images % 6  # OpenBLAS's AVX-512 kernel takes six rows at a time
+        self.images = images
 
     def pieces(self, first: int, last: int) -> list[Piece]:
         if self.bands == 1:

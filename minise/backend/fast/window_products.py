@@ -54,7 +54,7 @@ def multiply_all(
     (G, K, O).
     """
     G, size = len(products[0].matrices), x.shape[3] // len(products[0].matrices)
-    plan = plan_of(x, strip, size, max((product.matrices[0] for product in products), key=len))
+    plan = plan_of(x, strip, size, products)
     kept = threading.local()  # one buffer for all stretches of a thread
 
     def run(first: int, last: int) -> list[Array]:
@@ -72,19 +72,21 @@ def multiply_all(
         return totals
 
     work = x.size * sum(product.R * strip.taps for product in products)
-    sums = sum(product.matrices.nbytes for product in products)
-    step = plan.stretch(STRETCHES) if STRETCHES * sums < SUMS else 0
-    return threads.share(run, plan.count, step=step, parallel=work > SMALL, blas=True)
+    return threads.share(run, plan.count, step=plan.step, parallel=work > SMALL, blas=True)
 
 
-def plan_of(x: Array, strip: Strip, size: int, matrix: Array) -> Plan:
+def plan_of(x: Array, strip: Strip, size: int, products: list[Product]) -> Plan:
     """Pieces that fill a cache with strips, and with what else a way needs."""
+    N, P = len(x), strip.rows
     row = max(strip.number * strip.taps * size * x.itemsize, 1)  # bytes
-    way = way_of(*matrix.shape)
+    K, O = max(product.matrices.shape[1:] for product in products)
+    way = way_of(K, O)
     if way is where_they_are:
-        return Plan(len(x), strip.rows, row * strip.down, small_product() // max(matrix.size, 1))
-    others = strip.down if way is interleaved else strip.reach
-    return Plan(len(x), strip.rows, row * (strip.down + others), len(x))
+        return Plan(N, P, row * strip.down, small_product() // max(K * O, 1), 0)
+    others = strip.reach if way is written_out else 0
+    sums = sum(product.matrices.nbytes for product in products)
+    stretches = STRETCHES if STRETCHES * sums < SUMS else 0
+    return Plan(N, P, row * (strip.down + others), N, stretches)
 
 
 def multiply_piece(strips: Strips, piece: Piece, g: int, product: Product, total: Array) -> None:
