@@ -525,6 +525,32 @@ def test_a_wrong_label_is_reported_when_a_value_is_read(device):
 
 
 @needs_compiler
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        (2**40, "2147483647 or more"),
+        (2**40 + 3, "2147483647 or more"),  # 3, a class, in its lower half
+        (2**31, "2147483647 or more"),
+        (2**31 - 2, "2147483646"),
+        (3 - 2**40, "-2147483648 or less"),
+        (-(2**31) + 1, "-2147483647"),
+    ],
+)
+def test_labels_beyond_32_bits(device, label, said):
+    logits = numbers((4, 10), "float64")
+    labels = Tensor(to_strict(numpy.array([3, label, 0, 1])))
+    x = Tensor(to_strict(logits), True)
+    losses = F.nll_loss(x, labels, reduction="none")
+    losses.sum().backward()
+    with pytest.raises(IndexError, match=rf"nll_loss: labels must lie in \[0, 9\], got {said}$"):
+        device.synchronize()
+    found = from_strict(losses.data)
+    assert numpy.isnan(found[1])
+    assert found[0] == -logits[0, 3]
+    assert not from_strict(x.grad.data)[1].any()
+
+
+@needs_compiler
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "int64"])
 def test_labels_of_any_integers(device, dtype):
     logits = numbers((7, 11), "float64")
