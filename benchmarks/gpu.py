@@ -6,7 +6,7 @@
     python benchmarks/gpu.py --quick           two rounds of a small network: does it work?
 
 Contestants take turns and have the same weights; their first losses have to agree. Leaves
-benchmarks/results/gpu-DATE.json (every single time) and .md.
+benchmarks/results/gpu-DATE.json (every single time) and .md; with --only the parts are in the name.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import date
 from importlib import metadata
 from pathlib import Path
@@ -51,7 +52,7 @@ def main() -> int:
         "date": date.today().isoformat(), "context": describe(), "rounds": rounds, "steps": {},
     }  # fmt: skip
     print(results["context"], flush=True)
-    path = arguments.out / f"{'quick' if arguments.quick else 'gpu'}-{date.today()}"
+    path = arguments.out / name_of_results(chosen, arguments.quick, results["date"])
     for case in cases(arguments.quick):
         if case.network in chosen:
             print(f"{case.title} ...", flush=True)
@@ -72,6 +73,12 @@ def main() -> int:
     print(text)
     write(results, text, path)
     return 0
+
+
+def name_of_results(chosen: Sequence[str], quick: bool, day: str) -> str:
+    """Runs of other parts have other names: none overwrites another's results."""
+    parts = [] if set(chosen) == set(PARTS) else [part for part in PARTS if part in chosen]
+    return "-".join(["quick" if quick else "gpu", day, *parts])
 
 
 def cases(quick: bool) -> list[Case]:

@@ -14,7 +14,7 @@ EPOCHS, PICTURES = 200, 50_000  # He et al. train on CIFAR-10 for about that lon
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained; tf32 is PyTorch's setting, for products and convolutions alike."""
+    """What is trained; tf32 holds for both libraries, products and convolutions alike."""
 
     network: str
     batch: int
@@ -81,8 +81,8 @@ def markdown(results: Results) -> str:
         f"{results['context']}; {results['rounds']} rounds, interleaved, each of many steps that "
         "end with waiting for the GPU. Medians; ratios are medians over the rounds. A step takes "
         "its batch from the host, and is forward, backward, SGD with Nesterov momentum, and the "
-        "count of hits. minise computes in float32 always; PyTorch was measured with TF32 off and "
-        "on, for convolutions and products alike.",
+        "count of hits. TF32 off and on means convolutions and linear layers of both, minise and "
+        "PyTorch.",
         section("Targets", targets_table(results)),
         section("Training steps, images per second", steps_table(results)),
         section("minise captured: throughput ÷ that of", ratio_table(results)),

@@ -10,7 +10,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy
@@ -80,13 +80,14 @@ def build(contestant: str, net: Any, batch: int, place: str, device: str, notes:
 
 @contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """PyTorch's matrix products and convolutions round their inputs to 10 bits, or do not."""
+    """Convolutions and matrix products round their inputs to 10 bits, or do not: on both sides."""
     settings = torch.backends.cuda.matmul, torch.backends.cudnn
     before = [setting.allow_tf32 for setting in settings]
     for setting in settings:
         setting.allow_tf32 = allowed
     try:
-        yield
+        with backend.tf32() if allowed else nullcontext():
+            yield
     finally:
         for setting, value in zip(settings, before):
             setting.allow_tf32 = value
@@ -102,7 +103,7 @@ def measure(
     case: Case, rounds: int, calls: int, place: str = "cupy", device: str = "cuda",
     only: tuple[str, ...] = MINISE + PYTORCH,
 ) -> dict[str, Any]:  # fmt: skip
-    """Seconds per step by contestant, in turns, with PyTorch's setting of TF32 as `case` says.
+    """Seconds per step by contestant, in turns, with or without TF32 as `case` says.
 
     A turn is `calls` steps and then waiting for the GPU, so that only the last one is waited for.
     A contestant that fails is left out, and `notes` say why.

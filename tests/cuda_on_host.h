@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <string>
 #include <tuple>
 #include <type_traits>
@@ -141,7 +142,44 @@ std::string types(void (*)(Arguments...))
     return all;
 }
 
+// A float with the last 13 bits cut off: as much of it as a tensor core reads.
+inline float as_read(float value)
+{
+    unsigned bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    bits &= ~0x1FFFu;
+    std::memcpy(&value, &bits, sizeof bits);
+    return value;
+}
+
 }  // namespace host
+
+// In place of tensor_cores.cu. The threads lay down what they hold, as the instruction's
+// documentation places it; when all have, each adds up its own four numbers.
+
+inline float round_to_tf32(float value)
+{
+    if (!std::isfinite(value)) return value;
+    unsigned bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    bits += 0x1000;  // half of what is cut off
+    std::memcpy(&value, &bits, sizeof bits);
+    return host::as_read(value);
+}
+
+inline void multiply_16_8_8(float (&c)[4], const float (&a)[4], const float (&b)[2])
+{
+    static float left[32][16][8], right[32][8][8];  // of each warp
+    const unsigned warp = threadIdx.x / 32, group = threadIdx.x % 32 / 4, member = threadIdx.x % 4;
+    for (unsigned i = 0; i < 4; ++i)
+        left[warp][group + i % 2 * 8][member + i / 2 * 4] = host::as_read(a[i]);
+    for (unsigned i = 0; i < 2; ++i) right[warp][member + i * 4][group] = host::as_read(b[i]);
+    host::wait(__LINE__);
+    for (unsigned i = 0; i < 4; ++i)
+        for (unsigned k = 0; k < 8; ++k)
+            c[i] += left[warp][group + i / 2 * 8][k] * right[warp][k][member * 2 + i % 2];
+    host::wait(__LINE__);
+}
 
 // What ctypes calls: name_launch and name_types.
 #define CALLABLE(name)                                                                            \

@@ -142,6 +142,7 @@ def fake_cupy(count):
     cupy = ModuleType("cupy")
     cupy.__version__ = "14.0.0"
     cupy.ndarray, cupy.asnumpy = type("ndarray", (), {}), np.asarray
+    cupy.zeros, cupy.add = np.zeros, np.add
     error = type("CUDARuntimeError", (RuntimeError,), {})
 
     def get_device_count():

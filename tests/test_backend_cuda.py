@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cuda_on_host
 import numpy
@@ -56,6 +57,19 @@ def test_nvrtc_compiles_the_kernels(real, architecture):
     assert nvrtc(launch.code(), real, architecture).startswith(b"\x7fELF")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+def test_nvrtc_compiles_the_kernels_for_tensor_cores(architecture):
+    assert nvrtc(launch.code(launch.TF32_SOURCES), "tf32", architecture).startswith(b"\x7fELF")
+
+
+def test_a_gpu_without_tf32():
+    launch.check_has_tf32("80")
+    launch.check_has_tf32("121")
+    with pytest.raises(RuntimeError, match=r"^tf32: .* 8\.0 \(Ampere\) or newer, .* has 7\.5$"):
+        launch.check_has_tf32("75")
+
+
 @pytest.mark.parametrize(
     ("mistake", "message"),
     [
@@ -74,10 +88,12 @@ def test_nvrtc_finds_a_mistake(mistake, message):
         nvrtc(code.replace(*mistake), "float", "sm_90")
 
 
-def test_cupy_takes_the_sources():
+def test_cupy_takes_the_sources(monkeypatch):
     """As far as that goes without a GPU: the names of the arguments."""
     cupy = pytest.importorskip("cupy")
     assert isinstance(launch.module.__wrapped__("float"), cupy.RawModule)
+    monkeypatch.setattr(cupy.cuda, "Device", lambda: SimpleNamespace(compute_capability="90"))
+    assert isinstance(launch.module.__wrapped__("tf32"), cupy.RawModule)
 
 
 # --- they compute the right numbers ---------------------------------------------------------------
@@ -224,6 +240,121 @@ def test_the_index_of_a_loop_does_not_overflow():
     """FOR_EACH stops at an index up to a grid's width beyond the last number."""
     blocks = launch.blocks_for(launch.MOST - 1, cuda.elementwise.EACH * launch.THREADS)
     assert launch.MOST - 2 + blocks * launch.THREADS < 2**31
+
+
+# --- tensor cores ---------------------------------------------------------------------------------
+
+# Their instructions are left out: cuda_on_host.h has others.
+ON_HOST = [name for name in launch.TF32_SOURCES if name != "tensor_cores"]
+
+
+@pytest.fixture(scope="module")
+def compiled_tf32(tmp_path_factory):
+    return cuda_on_host.Kernels(launch.code(ON_HOST), tmp_path_factory.mktemp("tf32"))
+
+
+@pytest.fixture
+def tensor_cores(compiled_tf32, monkeypatch):
+    yield from plugged_in(compiled_tf32, monkeypatch)
+
+
+def nearest_tf32(x):
+    """1 + 10 significant bits; of two equally near numbers the one farther from 0."""
+    fraction, exponent = numpy.frexp(x.astype("float64"))  # 0.5 <= |fraction| < 1
+    steps = numpy.copysign(numpy.floor(abs(fraction) * 2**11 + 0.5), fraction)
+    return numpy.ldexp(steps / 2**11, exponent)
+
+
+def compare_tf32(f, x, weight, bias):
+    """AssertionError unless f multiplies numbers that were rounded to TF32, and nothing else is."""
+    __tracebackhide__ = True
+    given, exact = [x, weight, bias], [a.astype("float64") for a in (x, weight, bias)]
+    rounded = [nearest_tf32(x), nearest_tf32(weight), exact[2]]
+    with backend.plain():
+        upstream = numbers(f(*map(Tensor, given)).shape, "float32", 99)
+        dy = upstream.astype("float64")
+        of_rounded, _ = outcome(f, rounded, nearest_tf32(upstream), numpy.array)
+        of_exact, _ = outcome(f, exact, dy, numpy.array)
+    of_rounded[-1] = of_exact[-1]  # the sum over dy is not a product
+    with backend.tf32():
+        found, ran_fast = outcome(f, given, upstream, to_strict)
+    assert ran_fast
+    for name, ours, theirs, true in zip(("y", "dx", "dw", "db"), found, of_rounded, of_exact):
+        ours = ours.astype("float64")
+        assert_close(ours, theirs, 1e-5, name)
+        assert_close(ours, true, 2e-3, f"{name}, exact")
+        if name != "db":
+            with pytest.raises(AssertionError, match="off"):
+                assert_close(ours, true, 1e-5, f"{name}, exact")
+
+
+TF32_CONVOLUTIONS = [
+    ((16, 20, 1, 1), (2, 20, 9, 11), {}),
+    ((20, 70, 1, 1), (2, 70, 9, 11), {}),
+    ((70, 16, 1, 1), (2, 16, 9, 11), {}),
+    ((5, 3, 3, 3), (2, 3, 9, 8), {"padding": 1}),
+    ((8, 6, 3, 3), (2, 6, 9, 10), {"padding": 1, "stride": 2}),
+    ((6, 4, 3, 2), (2, 4, 9, 10), {"padding": (2, 1), "dilation": (2, 1)}),
+    ((8, 4, 3, 3), (2, 8, 7, 6), {"padding": 1, "groups": 2}),
+    ((4, 3, 3, 3), (3, 3, 41, 37), {"padding": 1}),  # split sums
+]
+
+
+@needs_compiler
+@pytest.mark.parametrize(("kernel", "x", "options"), TF32_CONVOLUTIONS, ids=str)
+def test_tf32_convolutions(tensor_cores, monkeypatch, kernel, x, options):
+    monkeypatch.setattr(cuda.conv, "ENOUGH", 1)  # or a high tile would want many pixels
+    compare_tf32(*conv(kernel, x, "float32", **options))
+
+
+@needs_compiler
+def test_tf32_linear(tensor_cores):
+    shapes = (9, 50), (11, 50), (11,)
+    compare_tf32(F.linear, *(numbers(shape, "float32", i) for i, shape in enumerate(shapes)))
+
+
+@needs_compiler
+def test_tf32_is_a_choice_for_float32_alone(device):
+    """In float64, and outside of the block, the kernels are the usual ones."""
+    f, *arrays = conv((5, 3, 3, 3), (2, 3, 9, 8), "float64", padding=1)
+    with backend.tf32():
+        assert compare(f, *arrays)
+    assert not backend.using_tf32()
+    assert compare(*conv((5, 3, 3, 3), (2, 3, 9, 8), "float32", padding=1))
+
+
+@needs_compiler
+@pytest.mark.parametrize("value", [numpy.nan, numpy.inf, -numpy.inf])
+def test_tf32_lets_nan_and_infinity_pass(tensor_cores, value):
+    f, *arrays = conv((5, 3, 1, 1), (2, 3, 4, 4), "float32")
+    arrays[0][0, 1, 2, 3] = value
+    with backend.plain():
+        wanted = f(*map(Tensor, arrays)).numpy()
+    with backend.tf32():
+        found = f(*(Tensor(to_strict(array)) for array in arrays)).numpy()
+    numpy.testing.assert_allclose(found, wanted, rtol=0.1, atol=0.1)
+
+
+TF32_MISTAKES = {
+    "fragment of a": ("a[k + j][low], a[k + j + 4][top]", "a[k + j + 4][top], a[k + j][low]"),
+    "fragment of b": ("{b[k + j][side], b[k + j + 4][side]}", "{b[k + j][side], b[k + j][side]}"),
+    "fragment of c": ("sum[m + 1][n] = c[2]", "sum[m + 1][n] = c[3]"),
+    "row": ("lane() / 4 + 8 * m", "lane() / 4 * 2 + 8 * m"),
+    "column": ("lane() % 4 * 2 + n % 2", "lane() % 4 + n % 2 * 4"),
+    "cut off, not rounded": ("return round_to_tf32(value)", "return value"),
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize("mistake", TF32_MISTAKES)
+def test_a_mistake_with_tensor_cores_is_noticed(tmp_path, monkeypatch, mistake):
+    right, wrong = TF32_MISTAKES[mistake]
+    code = launch.code(ON_HOST)
+    assert right in code
+    kernels = cuda_on_host.Kernels(code.replace(right, wrong, 1), tmp_path)
+    for _ in plugged_in(kernels, monkeypatch):
+        with pytest.raises(AssertionError, match=r"^y: .* off|order of threads"):
+            compare_tf32(*conv((16, 20, 1, 1), (2, 20, 9, 11), "float32"))
 
 
 # --- the other kernels ----------------------------------------------------------------------------
@@ -391,6 +522,32 @@ def test_a_wrong_label_is_reported_when_a_value_is_read(device):
     F.nll_loss(logits, Tensor(to_strict(numpy.array([1, -1, 0, 0]))))
     with pytest.raises(IndexError, match=r"nll_loss: labels must lie in \[0, 9\], got -1"):
         device.synchronize()
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        (2**40, "2147483647 or more"),
+        (2**40 + 3, "2147483647 or more"),  # 3, a class, in its lower half
+        (2**31, "2147483647 or more"),
+        (2**31 - 2, "2147483646"),
+        (3 - 2**40, "-2147483648 or less"),
+        (-(2**31) + 1, "-2147483647"),
+    ],
+)
+def test_labels_beyond_32_bits(device, label, said):
+    logits = numbers((4, 10), "float64")
+    labels = Tensor(to_strict(numpy.array([3, label, 0, 1])))
+    x = Tensor(to_strict(logits), True)
+    losses = F.nll_loss(x, labels, reduction="none")
+    losses.sum().backward()
+    with pytest.raises(IndexError, match=rf"nll_loss: labels must lie in \[0, 9\], got {said}$"):
+        device.synchronize()
+    found = from_strict(losses.data)
+    assert numpy.isnan(found[1])
+    assert found[0] == -logits[0, 3]
+    assert not from_strict(x.grad.data)[1].any()
 
 
 @needs_compiler

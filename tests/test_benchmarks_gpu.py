@@ -119,6 +119,18 @@ def test_the_files_that_are_left(results, tmp_path):
     assert (tmp_path / "new" / "gpu-2030-01-01.md").read_text() == "text"
 
 
+def test_runs_of_other_parts_on_one_day_have_other_names():
+    import gpu
+
+    def name(*only, quick=False):
+        return gpu.name_of_results(only, quick, "2030-01-01")
+
+    assert name(*gpu.PARTS) == name(*reversed(gpu.PARTS)) == "gpu-2030-01-01"
+    assert name("epoch", "resnet20") == name("resnet20", "epoch") == "gpu-2030-01-01-resnet20-epoch"
+    assert name("epoch") == "gpu-2030-01-01-epoch"
+    assert name("epoch", quick=True) == "quick-2030-01-01-epoch"
+
+
 EAGER = ("minise op by op", "minise captured", "PyTorch", "PyTorch channels_last")
 
 
@@ -136,6 +148,20 @@ def test_the_steps_run_and_agree_on_the_cpu():
     numpy.testing.assert_allclose(losses, losses[0], rtol=1e-5)
     (note,) = found["notes"]  # the strict array refuses to record cuBLAS
     assert note.startswith("training op by op, the step cannot be captured as a CUDA graph: ")
+
+
+def test_tf32_is_the_same_on_both_sides():
+    import gpu_steps
+    import torch
+
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    for allowed in (True, False):
+        with gpu_steps.tf32(allowed):
+            assert backend.using_tf32() == allowed
+            assert torch.backends.cuda.matmul.allow_tf32 == allowed
+            assert torch.backends.cudnn.allow_tf32 == allowed
+    assert not backend.using_tf32()
+    assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
 
 
 def test_a_contestant_that_fails_is_left_out(monkeypatch):

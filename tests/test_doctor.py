@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import numpy
 import pytest
 
 import minise
@@ -61,6 +62,7 @@ def cupy(monkeypatch, versions, driver):
     module = ModuleType("cupy")
     vars(module).update(
         __version__="14.2.0", ndarray=type("ndarray", (), {}), asnumpy=None,
+        zeros=numpy.zeros, add=numpy.add,
         cuda=SimpleNamespace(runtime=runtime, nvrtc=nvrtc),
     )  # fmt: skip
     monkeypatch.setitem(sys.modules, "cupy", module)
@@ -228,6 +230,31 @@ def test_cupy_without_the_compiler(cupy, complaint):
         "CuPy 14.2.0 cannot compile kernels, NVRTC of CUDA 13 is missing",
         "`pip install -r requirements-cuda13.txt` installs it",
     )
+
+
+def test_cupy_without_the_headers(cupy, complaint):
+    class CompileException(Exception):  # as in cupy.cuda.compiler
+        pass
+
+    def fail(*operands):
+        raise CompileException(
+            '/usr/cupy/complex.cuh(94):\ncatastrophic error: cannot open source file "cuda_fp16.h"'
+        )
+
+    cupy.add = fail
+    assert complaint() == (
+        "CuPy 14.2.0 cannot compile or run a kernel, the headers of CUDA 13 may be missing "
+        '(/usr/cupy/complex.cuh(94): catastrophic error: cannot open source file "cuda_fp16.h")',
+        "`pip install -r requirements-cuda13.txt` installs them",
+    )
+
+
+def test_cupy_on_a_gpu_that_is_full(cupy, complaint):
+    def fail(*operands):
+        raise MemoryError("Out of memory allocating 512 bytes")
+
+    cupy.add = fail
+    assert complaint() == ("the memory of the GPU is full", "`nvidia-smi` lists who uses it")
 
 
 def test_cupy_that_cannot_be_imported(versions, monkeypatch, tmp_path, complaint):

@@ -9,8 +9,9 @@ import parity  # noqa: F401  (registers the backend "strict")
 import pytest
 import tiny_run
 
-from minise import backend, cli, models, optim
-from minise.backend import registry
+from minise import backend, cli, models, nn, optim
+from minise import functional as F
+from minise.backend import device_memory, registry
 from minise.train import out_of_memory
 from minise.train.step import Step
 
@@ -84,6 +85,41 @@ def test_the_arrays_of_the_step_that_failed_are_let_go(small_gpu, monkeypatch):
     run = out_of_memory.guarded(Frugal(), failing)
     with pytest.raises(MemoryError, match=r"asked for 0\.0 MiB more; .*; a batch of 4 fits"):
         run(np.zeros((8, 3)), np.zeros(8))
+
+
+ADVICE = "close what else uses the device, or compute on the CPU (backend numpy)"
+
+
+@pytest.mark.parametrize("where", ["the network", "pictures"])
+def test_looking_at_a_run_says_what_was_missing(
+    small_gpu, pictures, tmp_path, capsys, monkeypatch, where
+):
+    run, picture = tmp_path / "run", next((pictures / "test").rglob("*.png"))
+    assert cli.main(["train", "--out", str(run), *tiny_run.arguments(pictures, epochs=1)]) == 0
+    capsys.readouterr()
+
+    def full(*args, **options):
+        raise MemoryError("Out of memory allocating 3,221,225,472 bytes (allocated so far: 5).")
+
+    if where == "the network":
+        monkeypatch.setattr(nn.Module, "to", full)
+        evaluating = predicting = where
+    else:
+        monkeypatch.setattr(F, "conv2d", full)
+        evaluating, predicting = "evaluating a batch of 256", "a picture of 32 × 32 pixels"
+    figures = "asked for 3.0 GiB more; 7.0 GiB are in use, 256.0 MiB free"
+    for command, what in (
+        (["eval", str(run)], evaluating), (["predict", str(run), str(picture)], predicting)
+    ):  # fmt: skip
+        assert cli.main([*command, "--backend", "strict"]) == 2
+        line = f"minise {command[0]}: out of memory: {what} {figures}; {ADVICE}\n"
+        assert capsys.readouterr().err == line
+
+
+def test_the_systems_own_memory_is_named_by_the_system():
+    home = backend.get("numpy")
+    with pytest.raises(MemoryError, match=r"^[^;]*$"), device_memory.explained(home, "the network"):
+        raise MemoryError("unable to allocate")
 
 
 def test_the_systems_own_memory_is_left_to_the_system():

@@ -128,6 +128,18 @@ def test_other_options_are_recorded_anew(own_kernels):
     assert log[:10] == ["warm up"] * 3 + ["record"] + ["replay"] * 2 + ["warm up"] * 3 + ["record"]
 
 
+def test_tf32_is_recorded_anew(own_kernels):
+    """A GPU's recorded kernels round, or do not, whatever holds when they are replayed."""
+    captured = CapturedStep(new_step(), never)
+    for images, labels in batches():
+        captured(images, labels)
+    assert captured.recorder.log.count("record") == 1
+    with backend.tf32():
+        for images, labels in batches():
+            captured(images, labels)
+    assert captured.recorder.log.count("record") == 2
+
+
 def test_going_on_from_a_saved_state(own_kernels):
     """Loading replaces the optimizer's arrays, so what was recorded must not go on with the old."""
     given = [*batches(2 * STEPS)]

@@ -19,8 +19,10 @@ from .registry import (
     plain,
     register,
     synchronize,
+    tf32,
     use,
     using_fast_kernels,
+    using_tf32,
 )
 
 __all__ = [
@@ -35,6 +37,8 @@ __all__ = [
     "random",
     "register",
     "synchronize",
+    "tf32",
     "use",
     "using_fast_kernels",
+    "using_tf32",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import textwrap
 from importlib import metadata
 from typing import Any
 
@@ -68,7 +69,10 @@ def check_packages() -> None:
 
 
 def check_driver(cupy: Any) -> None:
-    """RuntimeError, saying what helps, unless this CuPy can compile and run kernels here."""
+    """RuntimeError, saying what helps, unless this CuPy can compile and run kernels here.
+
+    To know that it can, it adds two numbers.
+    """
     runtime = cupy.cuda.runtime
     driver, built_for = runtime.driverGetVersion(), runtime.runtimeGetVersion()
     package = f"backend 'cupy': CuPy {cupy.__version__}"
@@ -99,4 +103,16 @@ def check_driver(cupy: Any) -> None:
         raise RuntimeError(
             f"{package} cannot compile kernels, NVRTC of CUDA {built_for // 1000} is missing; "
             f"{COMMAND.format(built_for // 1000)} installs it"
+        ) from error
+    try:
+        cupy.add(cupy.zeros(1), 1)
+    except MemoryError as error:
+        raise RuntimeError(
+            "backend 'cupy': the memory of the GPU is full; `nvidia-smi` lists who uses it"
+        ) from error
+    except Exception as error:  # CompileException is an Exception, and nothing else
+        reason = textwrap.shorten(str(error), 200)
+        raise RuntimeError(
+            f"{package} cannot compile or run a kernel, the headers of CUDA {built_for // 1000} "
+            f"may be missing ({reason}); {COMMAND.format(built_for // 1000)} installs them"
         ) from error

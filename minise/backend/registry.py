@@ -67,6 +67,7 @@ class _Settings(threading.local):
     """Per-thread switches: one thread timing the plain kernels must not slow another down."""
 
     plain_kernels = False
+    tf32 = False
     default = "numpy"
 
 
@@ -160,6 +161,31 @@ def plain() -> Iterator[None]:
 def using_fast_kernels() -> bool:
     """False inside `plain()`."""
     return not _settings.plain_kernels
+
+
+@contextmanager
+def tf32() -> Iterator[None]:
+    """Inside this block a GPU's tensor cores compute float32 convolutions and linear layers.
+
+    They read TF32: inputs and weights are rounded to 10 bits behind the point, instead of 23, so
+    that results are off by about 1e-3 of their size; sums are float32. Without this block nothing
+    is rounded. float64, other ops and the CPU are not affected, nor are products of matrices (`@`):
+    these are cuBLAS's, and follow CuPy's own CUPY_TF32.
+
+    Holds for ops that run in the block, backward as well as forward. On a GPU older than Ampere
+    (compute capability 8.0) they raise RuntimeError.
+    """
+    before = _settings.tf32
+    _settings.tf32 = True
+    try:
+        yield
+    finally:
+        _settings.tf32 = before
+
+
+def using_tf32() -> bool:
+    """True inside `tf32()`."""
+    return _settings.tf32
 
 
 get("numpy")

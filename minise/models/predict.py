@@ -11,6 +11,8 @@ import numpy
 
 from .. import functional as F
 from ..autograd import Tensor, no_grad
+from ..backend import get
+from ..backend.device_memory import explained
 from ..data import images
 from ..nn import Module
 from . import registry, weights
@@ -98,7 +100,8 @@ class Predictor:
     labels  a text file with one class name a line; None: as the file says, else numbers
 
     Raises ValueError where the file does not say which net it belongs to or the labels are not as
-    many as the classes, and as `load_weights`.
+    many as the classes, and as `load_weights`; MemoryError if the net, or later a picture, does not
+    fit into a GPU.
     """
 
     def __init__(
@@ -107,8 +110,9 @@ class Predictor:
         backend: str = "numpy",
     ) -> None:  # fmt: skip
         model = rebuild(path) if model is None else model
-        self.model = weights.load_weights(model, path, source).to(backend).eval()
-        self.backend = backend
+        self.model, self.home = weights.load_weights(model, path, source).eval(), get(backend)
+        with explained(self.home, "the network"):
+            self.model.to(backend)
         classes, notes = self.model.config["num_classes"], weights.read_notes(path)
         try:
             self.preparation = preparation(self.model, notes)
@@ -121,9 +125,10 @@ class Predictor:
     def probabilities(self, path: str | os.PathLike[str]) -> numpy.ndarray:
         """(classes,) for one picture: resized, cropped in the middle, normalised."""
         picture = images.prepare(images.read_image(path), *self.preparation)
-        with no_grad():
-            logits = self.model(Tensor(picture[None]).to(self.backend))  # (1, classes)
-        return F.softmax(logits, 1).numpy()[0]
+        height, width = picture.shape[1:]
+        with no_grad(), explained(self.home, f"a picture of {height} × {width} pixels"):
+            logits = self.model(Tensor(picture[None]).to(self.home.name))  # (1, classes)
+            return F.softmax(logits, 1).numpy()[0]
 
     def table(self, path: str | os.PathLike[str], top: int = 5) -> str:
         """The likeliest classes, one a line, with their probabilities."""

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy
 
+from .. import backend
 from .. import functional as F
 from ..autograd import Tensor, no_grad
+from ..backend.device_memory import explained
 from ..data import DataLoader, Dataset
 from ..data.transforms import Transform
 from ..nn import Module
@@ -44,15 +46,17 @@ def evaluate(
 
     transform    for a batch: `Data.test_transform`
     after_batch  is called after every batch; what it raises ends the evaluation
+
+    MemoryError, with the figures, if a batch does not fit into a GPU.
     """
     was_training = model.training
-    backend = next(model.parameters()).backend
+    home = backend.get(next(model.parameters()).backend)
     log_probabilities = []
     model.eval()
     try:
-        with no_grad():
+        with no_grad(), explained(home, f"evaluating a batch of {batch_size}"):
             for images, _ in DataLoader(dataset, batch_size, transform=transform):
-                logits = model(Tensor(images).to(backend))  # (N, classes)
+                logits = model(Tensor(images).to(home.name))  # (N, classes)
                 log_probabilities.append(F.log_softmax(logits, 1).numpy())
                 after_batch()
     finally:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 import numpy
 
+from ..backend.device_memory import sentence
 from .step import CapturedStep, Result, Step
 
 
@@ -20,15 +20,9 @@ def guarded(step: Step, captured: Step | CapturedStep) -> Callable[..., Result]:
         try:
             return captured(images, labels)
         except MemoryError as error:
-            used, free = memory()
-            asked = re.search(r"([\d,]+) bytes", str(error))
+            figures = sentence(error, memory(), f"a batch of {len(images)}")
         # Out here the error is gone, and with it the frames that held on to the arrays.
-        size = int(asked[1].replace(",", "")) if asked else 0
-        raise MemoryError(
-            f"out of memory: a batch of {len(images)} asked for {readable(size)} more; "
-            f"{readable(used)} are in use, {readable(free)} free; "
-            f"{advice(step, captured, images, labels)}"
-        )
+        raise MemoryError(f"{figures}; {advice(step, captured, images, labels)}")
 
     return run
 
@@ -48,8 +42,3 @@ def advice(
         else:
             return f"a batch of {size} fits"
     return "not even a batch of 2 fits"
-
-
-def readable(size: int) -> str:
-    """Bytes as GiB or MiB."""
-    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"

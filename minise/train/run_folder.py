@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..backend import get
+from ..backend.device_memory import explained
 from ..models import create, load_weights
 from ..nn import Module
 from . import datasets
@@ -42,7 +44,9 @@ def load(
     path = _existing(Path(folder) / f"{weights}.safetensors")
     data = datasets.load(config) if data is None else data
     model = load_weights(create(num_classes=data.num_classes, **config.model_options), path)
-    return OpenRun(config, data, model.to(config.backend).eval())
+    with explained(get(config.backend), "the network"):
+        model.to(config.backend)
+    return OpenRun(config, data, model.eval())
 
 
 def weights_file(path: str | os.PathLike[str]) -> Path:

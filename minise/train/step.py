@@ -100,9 +100,11 @@ class CapturedStep:
             return self.replay(images, labels)
 
     def is_up_to_date(self) -> bool:
-        """False if the optimizer was given other options (but for the learning rate) or state."""
-        state, options = self.known
-        return state is self.step.optimizer.state and options == self.options()
+        """False if TF32 was switched, or the optimizer was given other options (but for the
+        learning rate) or state."""
+        state, options, tf32 = self.known
+        same = options == self.options() and tf32 == backend.using_tf32()
+        return same and state is self.step.optimizer.state
 
     def options(self) -> list[dict[str, Any]]:
         """What is recorded as numbers, by parameter group."""
@@ -118,7 +120,8 @@ class CapturedStep:
             self.batch, self.refused = None, True
             self.say(f"training op by op, the step cannot be captured as a CUDA graph: {error}")
         else:
-            self.batch, self.known = batch, (step.optimizer.state, self.options())
+            self.batch = batch
+            self.known = step.optimizer.state, self.options(), backend.using_tf32()
 
     def replay(self, images: numpy.ndarray, labels: numpy.ndarray) -> Result:
         for source, tensor in zip((images, labels), self.batch or ()):

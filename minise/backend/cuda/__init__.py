@@ -14,8 +14,9 @@ Memory is (N, C, H, W) in C order throughout, unlike on the CPU, where channels 
 - a convolution's tile has pixels side by side too, and weights (O, C, R, S) are its other matrix
   as they lie in memory: nothing is transposed, neither before nor after.
 
-What channels last would give is reads of four channels at once, and the layout that tensor cores
-want. None are used here: float32 is computed as float32, there is no TF32.
+What channels last would give is reads of four channels at once. float32 is computed as float32; in
+a block of `backend.tf32()`, convolutions and linear layers go to the tensor cores, from the same
+layout.
 
 No kernel waits for the GPU, none calls cuBLAS: all of them can be captured in a CUDA graph. No sum
 of floats depends on the order of blocks: the same inputs give the same bits.

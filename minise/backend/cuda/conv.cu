@@ -390,21 +390,29 @@ extern "C" __global__ void bias_gradient(const Real* dy, Real* db, int N, int O,
 // --- one kernel per size of tile -----------------------------------------------------------------
 // A tile as high as the matrix has rows wastes nothing; a high one reads every number less often.
 
+template <int M, int N, int K, int PER_M, int PER_N>
+#ifdef TF32
+using ChosenTile = TensorTile<M, N, K>;
+#else
+using ChosenTile = Tile<M, N, K, PER_M, PER_N>;
+#endif
+
 #define KERNELS(M, N, PER_M, PER_N, N_W, PER_M_W, PER_N_W)                                        \
     extern "C" __global__ __launch_bounds__(THREADS) void conv_forward_##M(                       \
         const Convolution conv, const Real* x, const Real* weight, const Real* bias, Real* y)     \
     {                                                                                             \
-        forward<Tile<M, N, 16, PER_M, PER_N>>(conv, x, weight, bias, y);                          \
+        forward<ChosenTile<M, N, 16, PER_M, PER_N>>(conv, x, weight, bias, y);                    \
     }                                                                                             \
     extern "C" __global__ __launch_bounds__(THREADS) void conv_input_gradient_##M(                \
         const Convolution conv, const Real* dy, const Real* weight, Real* dx)                     \
     {                                                                                             \
-        input_gradient<Tile<M, N, 16, PER_M, PER_N>>(conv, dy, weight, dx);                       \
+        input_gradient<ChosenTile<M, N, 16, PER_M, PER_N>>(conv, dy, weight, dx);                 \
     }                                                                                             \
     extern "C" __global__ __launch_bounds__(THREADS) void conv_weight_gradient_##M(               \
         const Convolution conv, const Real* x, const Real* dy, Real* dw, int splits, int stretch) \
     {                                                                                             \
-        weight_gradient<Tile<M, N_W, 32, PER_M_W, PER_N_W>>(conv, x, dy, dw, splits, stretch);    \
+        weight_gradient<ChosenTile<M, N_W, 32, PER_M_W, PER_N_W>>(                                \
+            conv, x, dy, dw, splits, stretch);                                                    \
     }
 
 KERNELS(16, 256, 4, 8, 64, 2, 4)

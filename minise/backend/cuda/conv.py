@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
+from ..registry import using_tf32
 from .launch import MOST, THREADS, blocks_for, launch, suits
 
 Array = Any
@@ -51,7 +52,7 @@ def output(xp: Any, c: Convolution, x: Array, weight: Array, bias: Array | None)
     """y (N, O, P, Q)."""
     y = xp.empty((c.N, c.O, c.P, c.Q), dtype=x.dtype)
     height, *blocks = tiles(c.O // c.G, c.N * c.P * c.Q, c.G)
-    launch(f"conv_forward_{height}", x.dtype, (*blocks,), c.struct(), x, weight, bias, y)
+    product(f"conv_forward_{height}", x.dtype, (*blocks,), c.struct(), x, weight, bias, y)
     return y
 
 
@@ -60,7 +61,7 @@ def input_gradient(xp: Any, c: Convolution, dy: Array, weight: Array) -> Array:
     dx = xp.empty((c.N, c.C, c.H, c.W), dtype=dy.dtype)
     pixels = c.N * blocks_for(c.H, c.stride_h) * blocks_for(c.W, c.stride_w)  # of the largest class
     height, *blocks = tiles(c.C // c.G, pixels, c.G * c.stride_h * c.stride_w)
-    launch(f"conv_input_gradient_{height}", dy.dtype, (*blocks,), c.struct(), dy, weight, dx)
+    product(f"conv_input_gradient_{height}", dy.dtype, (*blocks,), c.struct(), dy, weight, dx)
     return dx
 
 
@@ -73,7 +74,7 @@ def weight_gradient(xp: Any, c: Convolution, x: Array, dy: Array) -> Array:
     stretch = blocks_for(blocks_for(pixels, max(wanted, 1)), STEP) * STEP
     splits = blocks_for(pixels, stretch)
     parts = xp.empty((splits, c.O, c.C // c.G, c.R, c.S), dtype=x.dtype)
-    launch(
+    product(
         f"conv_weight_gradient_{height}", x.dtype, (across, down, c.G * splits),
         c.struct(), x, dy, parts, splits, stretch,
     )  # fmt: skip
@@ -89,6 +90,11 @@ def bias_gradient(xp: Any, c: Convolution, dy: Array) -> Array:
     db = xp.empty(c.O, dtype=dy.dtype)
     launch("bias_gradient", dy.dtype, (c.O,), dy, db, c.N, c.O, c.P * c.Q)
     return db
+
+
+def product(name: str, dtype: Any, blocks: tuple[int, ...], *arguments: Any) -> None:
+    """Launch a kernel, that for tensor cores where `backend.tf32` allows it."""
+    launch(name, dtype, blocks, *arguments, tf32=using_tf32() and dtype == numpy.float32)
 
 
 def tiles(rows: int, columns: int, products: int) -> tuple[int, int, int, int]:

@@ -18,9 +18,12 @@ Array = Any
 
 # In this order; a source uses what stands in those before it.
 SOURCES = ("threads", "product", "conv", "norm", "se", "elementwise", "pool", "loss", "sgd")
+# Convolutions on tensor cores: kernels of the same names, in a module of their own.
+TF32_SOURCES = ("threads", "product", "tensor_cores", "tf32", "conv")
 THREADS = 128  # of a block, in every kernel
 ROWS = THREADS // 32  # rows that such a block works on at a time: see threads.cu
 REAL = {"float32": "float", "float64": "double"}
+OLDEST_WITH_TF32 = 80  # compute capability 8.0, Ampere
 # Indices are 32-bit integers, and a loop's index goes beyond the end before the loop stops.
 MOST = 2**30
 
@@ -35,16 +38,30 @@ def code(sources: Sequence[str] = SOURCES) -> str:
 
 
 def options(real: str) -> tuple[str, ...]:
-    return ("--std=c++17", f"-DReal={real}", f"-DTHREADS={THREADS}")
+    defined = ("-DReal=float", "-DTF32") if real == "tf32" else (f"-DReal={real}",)
+    return ("--std=c++17", *defined, f"-DTHREADS={THREADS}")
 
 
 @cache
 def module(real: str) -> Any:
+    """real  "float", "double", or "tf32": float32 rounded for tensor cores."""
     import cupy
 
+    if real == "tf32":
+        check_has_tf32(cupy.cuda.Device().compute_capability)
     if sys.stderr.isatty():
         print("minise: compiling GPU kernels (once per machine) ...", file=sys.stderr, flush=True)
-    return cupy.RawModule(code=code(), options=options(real))
+    sources = TF32_SOURCES if real == "tf32" else SOURCES
+    return cupy.RawModule(code=code(sources), options=options(real))
+
+
+def check_has_tf32(capability: str) -> None:
+    """RuntimeError unless a GPU of that compute capability, "75" for 7.5, has the instructions."""
+    if int(capability) < OLDEST_WITH_TF32:
+        raise RuntimeError(
+            "tf32: expected a GPU of compute capability 8.0 (Ampere) or newer, this one has "
+            f"{capability[:-1]}.{capability[-1]}"
+        )
 
 
 @cache
@@ -53,13 +70,18 @@ def kernel(name: str, real: str) -> Callable[..., None]:
     return module(real).get_function(name)
 
 
-def launch(name: str, dtype: Any, blocks: tuple[int, ...], *arguments: Any) -> None:
+def launch(
+    name: str, dtype: Any, blocks: tuple[int, ...], *arguments: Any, tf32: bool = False
+) -> None:
     """Put a kernel into the current stream: nothing is waited for, so a graph can capture it.
 
     Arguments: contiguous arrays, integers (int in CUDA), floats (double), None (a null pointer),
     or a NumPy value (its own type; a structured one is passed as a struct).
+
+    tf32  take the kernel for tensor cores
     """
-    kernel(name, REAL[dtype.name])(blocks, (THREADS,), tuple(map(_argument, arguments)))
+    real = "tf32" if tf32 else REAL[dtype.name]
+    kernel(name, real)(blocks, (THREADS,), tuple(map(_argument, arguments)))
 
 
 def _argument(value: Any) -> Any:

@@ -71,7 +71,8 @@ extern "C" __global__ void nll_backward(
 }
 
 // found = the smallest of (classes, label) over all wrong labels, as one number: classes in the
-// upper half, the label in the lower one. The host reads it when it has to wait for the GPU anyway.
+// upper half, the label in the lower one, or the nearest number that has room there. The host reads it
+// when it has to wait for the GPU anyway.
 extern "C" __global__ void check_labels(
     const long long* labels, unsigned long long* found, int count, int classes, long long ignored)
 {
@@ -79,6 +80,6 @@ extern "C" __global__ void check_labels(
     if (i >= count) return;
     const long long label = labels[i];
     if (label == ignored || (0 <= label && label < classes)) return;
-    const unsigned int low = (unsigned int)label;
-    atomicMin(found, (unsigned long long)classes << 32 | low);
+    const int nearest = max(min(label, (1LL << 31) - 1), -(1LL << 31));
+    atomicMin(found, (unsigned long long)classes << 32 | (unsigned int)nearest);
 }

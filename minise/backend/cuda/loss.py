@@ -98,6 +98,7 @@ class LabelCheck:
             return
         self.found.fill(self.NOTHING)
         classes, label = found >> 32, int(numpy.uint32(found & 0xFFFFFFFF).view(numpy.int32))
+        beyond = {2**31 - 1: " or more", -(2**31): " or less"}.get(label, "")
         raise IndexError(
-            f"{self.names[classes]}: labels must lie in [0, {classes - 1}], got {label}"
+            f"{self.names[classes]}: labels must lie in [0, {classes - 1}], got {label}{beyond}"
         )

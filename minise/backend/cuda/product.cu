@@ -14,6 +14,9 @@
 // M │ A │ │   sum   │
 //   └───┘ └─────────┘
 //
+// (Tensor cores share a tile out among the threads in another way, and multiply it by another
+// instruction: tf32.cu has a tile with the same members for them.)
+//
 // Where the numbers come from is the affair of two loaders, one for A and one for B. In a
 // convolution neither matrix exists in memory ("implicit GEMM"): see conv.cu. A loader's
 // `fetch(k, last)` reads columns (rows) k ... k + K - 1, and 0 from `last` on, into registers;
@@ -32,6 +35,27 @@ struct Tile {
     // The rows and columns of the tile that this thread computes.
     __device__ static int row(int m) { return threadIdx.x / ACROSS * PER_M + m; }
     __device__ static int column(int n) { return threadIdx.x % ACROSS + n * ACROSS; }
+
+    // What is written to shared memory: the number itself.
+    __device__ static Real operand(Real value) { return value; }
+
+    // sum[m, n] += Σ_k a[k, m] · b[k, n] over the K that are in shared memory.
+    __device__ static void multiply(
+        const Real (&a)[K][A_ROW], const Real (&b)[K][B_ROW], Real (&sum)[PER_M][PER_N])
+    {
+#pragma unroll
+        for (int i = 0; i < K; ++i) {
+            Real u[PER_M], v[PER_N];
+#pragma unroll
+            for (int m = 0; m < PER_M; ++m) u[m] = a[i][row(m)];
+#pragma unroll
+            for (int n = 0; n < PER_N; ++n) v[n] = b[i][column(n)];
+#pragma unroll
+            for (int m = 0; m < PER_M; ++m)
+#pragma unroll
+                for (int n = 0; n < PER_N; ++n) sum[m][n] += u[m] * v[n];
+        }
+    }
 };
 
 // Two ways to share out K × SIZE numbers among the threads. Neighbouring threads should read
@@ -47,11 +71,11 @@ struct SharedAlongK {
     __device__ static int k() { return threadIdx.x % K; }
     __device__ static int place(int i) { return threadIdx.x / K + i * (THREADS / K); }
 
-    template <int ROW>
+    template <class T, int ROW>
     __device__ void put(Real (&tile)[K][ROW]) const
     {
 #pragma unroll
-        for (int i = 0; i < EACH; ++i) tile[k()][place(i)] = fetched[i];
+        for (int i = 0; i < EACH; ++i) tile[k()][place(i)] = T::operand(fetched[i]);
     }
 };
 
@@ -63,13 +87,13 @@ struct SharedAcross {
 
     __device__ static int place(int i) { return threadIdx.x + i * THREADS; }
 
-    template <int ROW>
+    template <class T, int ROW>
     __device__ void put(Real (&tile)[K][ROW]) const
     {
 #pragma unroll
         for (int k = 0; k < K; ++k)
 #pragma unroll
-            for (int i = 0; i < EACH; ++i) tile[k][place(i)] = fetched[k][i];
+            for (int i = 0; i < EACH; ++i) tile[k][place(i)] = T::operand(fetched[k][i]);
     }
 };
 
@@ -83,23 +107,12 @@ __device__ void product(
     left.fetch(first, last);
     right.fetch(first, last);
     for (int k = first; k < last; k += T::K) {
-        left.put(a);
-        right.put(b);
+        left.template put<T>(a);
+        right.template put<T>(b);
         __syncthreads();  // the tile is complete
         left.fetch(k + T::K, last);
         right.fetch(k + T::K, last);
-#pragma unroll
-        for (int i = 0; i < T::K; ++i) {
-            Real u[T::PER_M], v[T::PER_N];
-#pragma unroll
-            for (int m = 0; m < T::PER_M; ++m) u[m] = a[i][T::row(m)];
-#pragma unroll
-            for (int n = 0; n < T::PER_N; ++n) v[n] = b[i][T::column(n)];
-#pragma unroll
-            for (int m = 0; m < T::PER_M; ++m)
-#pragma unroll
-                for (int n = 0; n < T::PER_N; ++n) sum[m][n] += u[m] * v[n];
-        }
+        T::multiply(a, b, sum);
         __syncthreads();  // everybody has read it: the next one may overwrite it
     }
 }
