@@ -4,14 +4,15 @@ The sources are those that CuPy gets, compiled for the host by g++ (see cuda_on_
 takes the place of `minise.backend.cuda.launch.kernel`, so that all of minise's own Python runs: the
 choice of the kernel, the sizes of grids, the packing of arguments.
 
-It is stricter than a GPU. An argument must have exactly the type that the kernel declares. Every
-kernel runs twice, with the blocks, and the threads of a block, in opposite orders, and with other
-numbers around its arrays, first NaN, then anything: both must give the same bits, and leave what
-lies around as it was.
+It is stricter than a GPU. An argument must have exactly the type that the kernel declares, and what
+is written must not overlap with another (threads.cu tells the compiler so). Every kernel runs
+twice, with the blocks, and the threads of a block, in opposite orders, and with other numbers
+around its arrays, first NaN, then anything: both must give the same bits, and leave what lies
+around as it was.
 
 What it cannot see: rounding as a GPU does it (fused multiply-adds, its own exp and log), the limits
 of a GPU (NVRTC checks these, see test_backend_cuda.py), reads of shared memory that nobody wrote,
-speed.
+the way in which a tensor core rounds its sums, speed.
 """
 
 from __future__ import annotations
@@ -137,8 +138,12 @@ def run_both_ways(
         f"{name}: the order of threads matters (is a __syncthreads() missing?), "
         "or what lies around its arrays"
     )
-    for array in guarded.values():
-        array.give_back()
+    written = [key for key, array in guarded.items() if array.was_written()]
+    given = [a._array for a in arguments if isinstance(a, StrictArray)]
+    for key in written:
+        overlapping = sum(np.may_share_memory(arrays[key], other) for other in given)
+        assert overlapping == 1, f"{name}: it writes an array that another argument overlaps with"
+        guarded[key].give_back()
 
 
 class Guarded:
@@ -163,7 +168,8 @@ class Guarded:
             f"{name}: wrote outside of an array of shape {self.array.shape}"
         )
 
+    def was_written(self) -> bool:
+        return self.bytes() != self.array.tobytes()
+
     def give_back(self) -> None:
-        if self.bytes() == self.array.tobytes():
-            return  # it was only read, and may be read-only
         self.array[...] = np.frombuffer(self.bytes(), self.array.dtype).reshape(self.array.shape)

@@ -639,6 +639,14 @@ def test_a_network(device, compiled):
         assert_close(ours, theirs, 1e-9, "network")
 
 
+@needs_compiler
+def test_an_array_that_is_read_and_written_is_noticed(device):
+    x = to_strict(numbers((7,), "float32"))
+    for result in (x, x[1:6]):
+        with pytest.raises(AssertionError, match=r"relu_forward: .* another argument overlaps"):
+            launch.launch("relu_forward", x.dtype, (1,), x, result, result.size)
+
+
 # --- the comparison notices mistakes --------------------------------------------------------------
 
 # op, its sources, what stands there, what is put in its place, what is said about it

@@ -113,6 +113,31 @@ def test_vgg16_on_a_gpu(device):
     np.testing.assert_allclose(outputs[1].numpy(), outputs[0].numpy(), rtol=1e-3, atol=1e-4)
 
 
+@devices.gpu_only  # on the strict array: test_backend_cuda.py
+def test_tf32_on_a_gpu(device):
+    """Products of rounded numbers; how exactly a tensor core adds them up is its own affair."""
+
+    def gradients(arrays, place):
+        x, weight = (minise.tensor(a, requires_grad=True, backend=place) for a in arrays)
+        y = F.conv2d(x, weight, padding=1)
+        (y * y.detach()).sum().backward()
+        return [t.numpy() for t in (y, x.grad, weight.grad)]
+
+    random = np.random.RandomState(0)
+    arrays = [random.standard_normal(s).astype("float32") for s in ((4, 70, 9, 8), (40, 70, 3, 3))]
+    exact = gradients([a.astype("float64") for a in arrays], "numpy")
+    usual = gradients(arrays, device)
+    with backend.tf32():
+        rounded = gradients(arrays, device)
+    for true, ours, coarse in zip(exact, usual, rounded):
+        size = np.abs(true).max()
+        np.testing.assert_allclose(ours, true, rtol=0, atol=1e-5 * size)
+        np.testing.assert_allclose(coarse, true, rtol=0, atol=2e-3 * size)
+        assert np.abs(coarse - true).max() > 1e-5 * size
+    again = gradients(arrays, device)
+    assert all(np.array_equal(a, b) for a, b in zip(usual, again))
+
+
 @devices.every
 def test_the_same_seed_gives_the_same_network_and_batches(device, pictures):
     nets = []

@@ -364,7 +364,7 @@ __device__ void weight_gradient(
 }
 
 // dw[i] = Σ_split parts[split, i], one thread per i.
-extern "C" __global__ void sum_of_splits(const Real* parts, Real* dw, int count, int splits)
+extern "C" __global__ void sum_of_splits(In<Real> parts, Out<Real> dw, int count, int splits)
 {
     const int i = blockIdx.x * THREADS + threadIdx.x;
     if (i >= count) return;
@@ -374,7 +374,7 @@ extern "C" __global__ void sum_of_splits(const Real* parts, Real* dw, int count,
 }
 
 // db[o] = Σ_npq dy[n, o, p, q], one block per channel; L = P·Q.
-extern "C" __global__ void bias_gradient(const Real* dy, Real* db, int N, int O, int L)
+extern "C" __global__ void bias_gradient(In<Real> dy, Out<Real> db, int N, int O, int L)
 {
     const int o = blockIdx.x;
     double sum = 0;
@@ -399,17 +399,17 @@ using ChosenTile = Tile<M, N, K, PER_M, PER_N>;
 
 #define KERNELS(M, N, PER_M, PER_N, N_W, PER_M_W, PER_N_W)                                        \
     extern "C" __global__ __launch_bounds__(THREADS) void conv_forward_##M(                       \
-        const Convolution conv, const Real* x, const Real* weight, const Real* bias, Real* y)     \
+        const Convolution conv, In<Real> x, In<Real> weight, In<Real> bias, Out<Real> y)          \
     {                                                                                             \
         forward<ChosenTile<M, N, 16, PER_M, PER_N>>(conv, x, weight, bias, y);                    \
     }                                                                                             \
     extern "C" __global__ __launch_bounds__(THREADS) void conv_input_gradient_##M(                \
-        const Convolution conv, const Real* dy, const Real* weight, Real* dx)                     \
+        const Convolution conv, In<Real> dy, In<Real> weight, Out<Real> dx)                       \
     {                                                                                             \
         input_gradient<ChosenTile<M, N, 16, PER_M, PER_N>>(conv, dy, weight, dx);                 \
     }                                                                                             \
     extern "C" __global__ __launch_bounds__(THREADS) void conv_weight_gradient_##M(               \
-        const Convolution conv, const Real* x, const Real* dy, Real* dw, int splits, int stretch) \
+        const Convolution conv, In<Real> x, In<Real> dy, Out<Real> dw, int splits, int stretch)   \
     {                                                                                             \
         weight_gradient<ChosenTile<M, N_W, 32, PER_M_W, PER_N_W>>(                                \
             conv, x, dy, dw, splits, stretch);                                                    \

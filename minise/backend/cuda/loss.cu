@@ -20,7 +20,7 @@ __device__ Real row_max(Real value)
     return part[threadIdx.x - lane()];
 }
 
-extern "C" __global__ void log_softmax_forward(const Real* x, Real* y, int rows, int C)
+extern "C" __global__ void log_softmax_forward(In<Real> x, Out<Real> y, int rows, int C)
 {
     const int row = blockIdx.x * ROWS + row_in_block(), start = row * C;
     const int end = row < rows ? start + C : start;  // nothing to do beyond the last row
@@ -35,7 +35,7 @@ extern "C" __global__ void log_softmax_forward(const Real* x, Real* y, int rows,
 }
 
 extern "C" __global__ void log_softmax_backward(
-    const Real* dy, const Real* y, Real* dx, int rows, int C)
+    In<Real> dy, In<Real> y, Out<Real> dx, int rows, int C)
 {
     const int row = blockIdx.x * ROWS + row_in_block(), start = row * C;
     const int end = row < rows ? start + C : start;
@@ -47,7 +47,7 @@ extern "C" __global__ void log_softmax_backward(
 
 // One thread per label. A label that is neither a class nor `ignored` gives NaN: see check_labels.
 extern "C" __global__ void nll_forward(
-    const Real* x, const long long* labels, const Real* weight, Real* y, int N, int C,
+    In<Real> x, In<long long> labels, In<Real> weight, Out<Real> y, int N, int C,
     long long ignored)
 {
     const int n = blockIdx.x * THREADS + threadIdx.x;
@@ -60,7 +60,7 @@ extern "C" __global__ void nll_forward(
 
 // One thread per number of dx (N, C).
 extern "C" __global__ void nll_backward(
-    const Real* dy, const long long* labels, const Real* weight, Real* dx, int N, int C,
+    In<Real> dy, In<long long> labels, In<Real> weight, Out<Real> dx, int N, int C,
     long long ignored)
 {
     const int i = blockIdx.x * THREADS + threadIdx.x;
@@ -71,10 +71,10 @@ extern "C" __global__ void nll_backward(
 }
 
 // found = the smallest of (classes, label) over all wrong labels, as one number: classes in the
-// upper half, the label in the lower one, or the nearest number that has room there. The host reads it
-// when it has to wait for the GPU anyway.
+// upper half, the label in the lower one, or the nearest number that has room there. The host reads
+// it when it has to wait for the GPU anyway.
 extern "C" __global__ void check_labels(
-    const long long* labels, unsigned long long* found, int count, int classes, long long ignored)
+    In<long long> labels, unsigned long long* found, int count, int classes, long long ignored)
 {
     const int i = blockIdx.x * THREADS + threadIdx.x;
     if (i >= count) return;

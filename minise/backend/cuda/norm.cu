@@ -30,7 +30,7 @@ __device__ double sum_over_splits(const double* parts, int splits, int C, int ch
 
 // Σ (x - pivot) and Σ (x - pivot)², in one reading of x. var = mean(d²) - mean(d)² loses the
 // digits that both have in common; with a value of the channel as pivot these are few.
-extern "C" __global__ void bn_sums(const Real* x, double* parts, int N, int C, int L)
+extern "C" __global__ void bn_sums(In<Real> x, Out<double> parts, int N, int C, int L)
 {
     const int c = blockIdx.x;
     const Real pivot = x[c * L];
@@ -50,7 +50,7 @@ extern "C" __global__ void bn_sums(const Real* x, double* parts, int N, int C, i
 }
 
 extern "C" __global__ void bn_moments(
-    const Real* x, const double* parts, Real* mean, Real* var, int splits, int N, int C, int L)
+    In<Real> x, In<double> parts, Out<Real> mean, Out<Real> var, int splits, int N, int C, int L)
 {
     const int c = blockIdx.x * THREADS + threadIdx.x;
     if (c >= C) return;
@@ -64,8 +64,8 @@ extern "C" __global__ void bn_moments(
 
 // running = (1 - momentum) · running + momentum · that of the batch, var divided by count - 1.
 extern "C" __global__ void bn_update_running(
-    const Real* mean, const Real* var, Real* running_mean, Real* running_var, int C, double count,
-    double momentum)
+    In<Real> mean, In<Real> var, Out<Real> running_mean, Out<Real> running_var, int C,
+    double count, double momentum)
 {
     const int c = blockIdx.x * THREADS + threadIdx.x;
     if (c >= C) return;
@@ -76,8 +76,8 @@ extern "C" __global__ void bn_update_running(
 
 // One row (image n, channel c) per LANES threads.
 extern "C" __global__ void bn_normalise(
-    const Real* x, const Real* mean, const Real* var, const Real* weight, const Real* bias,
-    Real* y, int rows, int C, int L, double eps, int rectified)
+    In<Real> x, In<Real> mean, In<Real> var, In<Real> weight, In<Real> bias, Out<Real> y,
+    int rows, int C, int L, double eps, int rectified)
 {
     const int row = blockIdx.x * ROWS + row_in_block(), c = row % C;
     if (row >= rows) return;
@@ -90,7 +90,7 @@ extern "C" __global__ void bn_normalise(
 
 // Σ dv and Σ dv · (x - mean). y is null where no ReLU follows.
 extern "C" __global__ void bn_gradient_sums(
-    const Real* dy, const Real* x, const Real* y, const Real* mean, double* parts, int N, int C,
+    In<Real> dy, In<Real> x, In<Real> y, In<Real> mean, Out<double> parts, int N, int C,
     int L)
 {
     const int c = blockIdx.x;
@@ -110,7 +110,8 @@ extern "C" __global__ void bn_gradient_sums(
 }
 
 extern "C" __global__ void bn_parameter_gradients(
-    const double* parts, const Real* var, Real* dweight, Real* dbias, int splits, int C, double eps)
+    In<double> parts, In<Real> var, Out<Real> dweight, Out<Real> dbias, int splits, int C,
+    double eps)
 {
     const int c = blockIdx.x * THREADS + threadIdx.x;
     if (c >= C) return;
@@ -120,8 +121,8 @@ extern "C" __global__ void bn_parameter_gradients(
 
 // count = N·L where mean and var are those of the batch and depend on x, else 0.
 extern "C" __global__ void bn_input_gradient(
-    const Real* dy, const Real* x, const Real* y, const Real* mean, const Real* var,
-    const Real* weight, const Real* dweight, const Real* dbias, Real* dx, int rows, int C, int L,
+    In<Real> dy, In<Real> x, In<Real> y, In<Real> mean, In<Real> var,
+    In<Real> weight, In<Real> dweight, In<Real> dbias, Out<Real> dx, int rows, int C, int L,
     double eps, double count)
 {
     const int row = blockIdx.x * ROWS + row_in_block(), c = row % C;

@@ -25,7 +25,7 @@ __device__ void windows_that_saw(const Pooling& pool, int h, int w, Visit visit)
 // y = max of the window; winner = the tap that had it. The first of equal values wins, a NaN wins
 // over every number, and a later NaN over it. The border counts as -infinity.
 extern "C" __global__ void max_pool_forward(
-    const Pooling pool, const Real* x, Real* y, int* winner)
+    const Pooling pool, In<Real> x, Out<Real> y, Out<int> winner)
 {
     const int pixel = blockIdx.x * THREADS + threadIdx.x;
     const int image = pixel / (pool.P * pool.Q);
@@ -50,7 +50,7 @@ extern "C" __global__ void max_pool_forward(
 }
 
 extern "C" __global__ void max_pool_backward(
-    const Pooling pool, const Real* dy, const int* winner, Real* dx)
+    const Pooling pool, In<Real> dy, In<int> winner, Out<Real> dx)
 {
     const int pixel = blockIdx.x * THREADS + threadIdx.x;
     const int image = pixel / (pool.H * pool.W);
@@ -76,7 +76,7 @@ __device__ Real window_count(const Pooling& pool, int p, int q, int count_paddin
 }
 
 extern "C" __global__ void avg_pool_forward(
-    const Pooling pool, const Real* x, Real* y, int count_padding, int divisor)
+    const Pooling pool, In<Real> x, Out<Real> y, int count_padding, int divisor)
 {
     const int pixel = blockIdx.x * THREADS + threadIdx.x;
     const int image = pixel / (pool.P * pool.Q);
@@ -91,7 +91,7 @@ extern "C" __global__ void avg_pool_forward(
 }
 
 extern "C" __global__ void avg_pool_backward(
-    const Pooling pool, const Real* dy, Real* dx, int count_padding, int divisor)
+    const Pooling pool, In<Real> dy, Out<Real> dx, int count_padding, int divisor)
 {
     const int pixel = blockIdx.x * THREADS + threadIdx.x;
     const int image = pixel / (pool.H * pool.W);

@@ -6,7 +6,7 @@
 //
 //     ds = Σ_hw dv · u,   du = dv · s,   dx = dv        dv = dy, or dy where y > 0 with a ReLU
 
-extern "C" __global__ void se_squeeze(const Real* x, Real* z, int rows, int L)
+extern "C" __global__ void se_squeeze(In<Real> x, Out<Real> z, int rows, int L)
 {
     const int row = blockIdx.x * ROWS + row_in_block();
     Real sum = 0;
@@ -18,7 +18,7 @@ extern "C" __global__ void se_squeeze(const Real* x, Real* z, int rows, int L)
 
 // shortcut is null for a scale alone.
 extern "C" __global__ void se_axpy(
-    const Real* scale, const Real* u, const Real* shortcut, Real* y, int rows, int L, int rectified)
+    In<Real> scale, In<Real> u, In<Real> shortcut, Out<Real> y, int rows, int L, int rectified)
 {
     const int row = blockIdx.x * ROWS + row_in_block();
     if (row >= rows) return;
@@ -30,8 +30,8 @@ extern "C" __global__ void se_axpy(
 
 // y is null where no ReLU follows; dshortcut then is dy itself and not written (null).
 extern "C" __global__ void se_axpy_backward(
-    const Real* dy, const Real* scale, const Real* u, const Real* y, Real* dscale, Real* du,
-    Real* dshortcut, int rows, int L)
+    In<Real> dy, In<Real> scale, In<Real> u, In<Real> y, Out<Real> dscale, Out<Real> du,
+    Out<Real> dshortcut, int rows, int L)
 {
     const int row = blockIdx.x * ROWS + row_in_block();
     Real sum = 0;

@@ -19,7 +19,7 @@ struct Parameters {
 };
 
 extern "C" __global__ void sgd_step(
-    const Parameters parameters, const double* lr, double momentum, double dampening,
+    const Parameters parameters, In<double> lr, double momentum, double dampening,
     double weight_decay, int nesterov, int maximize, int first)
 {
     Real* weights = parameters.weights[blockIdx.y];

@@ -1,6 +1,12 @@
 // How threads share out numbers, and how they add up. `Real` is float or double; THREADS, how many
 // threads a block has, is the same for every kernel (launch.py sets both).
 
+// What a kernel reads, and what it writes. Two arrays that are only read may be the same; one that
+// is written overlaps with no other ("restrict"). So what was read once need not be read again
+// after a write, and may come through the cache for data that stay as they are.
+template <class T> using In = const T* __restrict__;
+template <class T> using Out = T* __restrict__;
+
 // Where the numbers are independent of each other, a thread takes several of them, a grid's width
 // apart: so the threads of a warp always read neighbours.
 #define FOR_EACH(i, count)                                                                        \
