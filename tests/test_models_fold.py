@@ -102,16 +102,19 @@ def test_a_gradient_may_be_wanted(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("x", "message"),
+    ("x", "error", "message"),
     [
-        (lambda: minise.zeros(2, 5, 8, 8).double(), "input has 5 channels"),
-        (lambda: images("float32"), "expected one dtype"),
+        (lambda: minise.zeros(2, 5, 8, 8).double(), RuntimeError, "input has 5 channels"),
+        (lambda: images("float32"), RuntimeError, "expected one dtype"),
+        (lambda: images().numpy(), TypeError, "input must be a Tensor, got ndarray"),
     ],
 )
-def test_errors_are_those_of_the_convolution(x, message):
+def test_errors_are_those_of_the_convolution(monkeypatch, x, error, message):
     conv, norm = pair_of()
-    with minise.no_grad(), pytest.raises(RuntimeError, match=message):
+    found = calls(monkeypatch)
+    with minise.no_grad(), pytest.raises(error, match=message):
         layers.conv_bn(conv, norm, x())
+    assert not found
 
 
 def test_a_forgotten_mean_is_noticed(monkeypatch):

@@ -34,15 +34,18 @@ def conv_bn(conv: Conv2d, norm: BatchNorm2d, x: Tensor, relu: bool = False) -> T
 
 def can_fold(conv: Conv2d, norm: BatchNorm2d, x: Tensor) -> bool:
     return (
-        F.is_fusing()
-        and backend.using_fast_kernels()
-        and "conv2d_relu" in backend.of(x.data).fast
-        and not is_grad_enabled()
+        not is_grad_enabled()
         and not norm.training
         and norm.running_mean is not None
+        and F.is_fusing()
+        and backend.using_fast_kernels()
+        and "conv2d_relu" in backend.get(conv.weight.backend).fast
         and not (conv.has_hooks or norm.has_hooks)
+        # A wrong x is refused by the convolution itself, which knows its own name.
+        and isinstance(x, Tensor)
+        and x.backend == conv.weight.backend
         and x.ndim == 4
-        and x.shape[1] == conv.in_channels  # else the convolution itself says what is wrong
+        and x.shape[1] == conv.in_channels
         and x.dtype == conv.weight.dtype == norm.running_mean.dtype
     )
 
