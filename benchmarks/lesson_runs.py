@@ -2,7 +2,7 @@
 
     python benchmarks/cifar_parity.py --data-dir DIR --part accuracy --library minise \\
         --images 2560 --seeds 0 1 2 3 4 5 6
-    python benchmarks/cue_digits.py --cue frame --seeds 0 1 2 3 4
+    python benchmarks/cue_digits.py --cue frame --schedule onecycle --warmup 0 --seeds 0 1 2 3 4
     python benchmarks/lesson_runs.py
 
 Each curve is the test accuracy after every epoch of one training. Where they come from goes along:
@@ -26,7 +26,9 @@ TARGET = Path(__file__).parents[1] / "minise" / "lessons" / "training.json"
 def collect() -> dict[str, Any]:
     """By data set: where the runs come from, and network -> seed -> accuracy by epoch."""
     cue = [
-        run for run in runs.read(RESULTS / "cue-digits.jsonl") if run["settings"]["cue"] == "frame"
+        run
+        for run in runs.read(RESULTS / "cue-digits.jsonl")
+        if run["settings"]["cue"] == "frame" and run["settings"]["schedule"] == "onecycle"
     ]
     cifar = [
         run
@@ -35,8 +37,9 @@ def collect() -> dict[str, Any]:
     ]
     for run in cifar:
         run["history"] = [epoch["test_accuracy"] for epoch in run["history"]]
+    command = "benchmarks/cue_digits.py --cue frame --schedule onecycle --warmup 0"
     return {
-        "CueDigits": summary("benchmarks/cue_digits.py --cue frame", cue),
+        "CueDigits": summary(command, cue),
         "CIFAR-10": summary("benchmarks/cifar_parity.py --library minise --images 2560", cifar),
     }
 
