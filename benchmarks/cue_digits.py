@@ -114,8 +114,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=SETTINGS["limit"])
     parser.add_argument("--epochs", type=int, default=SETTINGS["epochs"])
     parser.add_argument("--lr", type=float, default=SETTINGS["lr"])
-    parser.add_argument("--schedule", choices=SCHEDULES, default=SETTINGS["schedule"])
-    parser.add_argument("--warmup", type=int, default=SETTINGS["warmup"], help="0 with onecycle")
+    parser.add_argument("--schedule", choices=SCHEDULES, default="onecycle")
+    parser.add_argument("--warmup", type=int, default=0, help="epochs; 0 with onecycle")
     return parser.parse_args()
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/cifar_parity.py --data-dir DIR --part accuracy --library minise \\
         --images 2560 --seeds 0 1 2 3 4 5 6
-    python benchmarks/cue_digits.py --cue frame --schedule onecycle --warmup 0 --seeds 0 1 2 3 4
+    python benchmarks/cue_digits.py --cue frame --seeds 0 1 2 3 4
     python benchmarks/lesson_runs.py
 
 Each curve is the test accuracy after every epoch of one training. Where they come from goes along:
@@ -37,9 +37,8 @@ def collect() -> dict[str, Any]:
     ]
     for run in cifar:
         run["history"] = [epoch["test_accuracy"] for epoch in run["history"]]
-    command = "benchmarks/cue_digits.py --cue frame --schedule onecycle --warmup 0"
     return {
-        "CueDigits": summary(command, cue),
+        "CueDigits": summary("benchmarks/cue_digits.py --cue frame", cue),
         "CIFAR-10": summary("benchmarks/cifar_parity.py --library minise --images 2560", cifar),
     }
 

@@ -193,8 +193,7 @@ def test_eval_of_what_is_no_run(refuse, pictures, tmp_path, finished):
 
 
 def test_demo(capsys, pictures, tmp_path, monkeypatch):
-    short = {**demo.SETTINGS, "data": str(pictures), "epochs": 1, "warmup": 0}
-    monkeypatch.setattr(demo, "SETTINGS", short)
+    monkeypatch.setattr(demo, "SETTINGS", {**demo.SETTINGS, "data": str(pictures), "epochs": 1})
     assert cli.main(["demo", "--out", str(tmp_path / "run")]) == 0
     out, err = capsys.readouterr()
     assert err == ""

@@ -7,11 +7,9 @@ from typing import Any
 
 from .launch import start
 
-# With one-cycle, which climbs for three epochs, some runs with SE end near 2/3: the rate has fallen
-# before the gates tell all three colours apart. Which runs do depends on how sums are rounded.
 SETTINGS: dict[str, Any] = {
     "model": "se_resnet8", "reduction": 4, "data": "cue-digits", "limit": 6000, "epochs": 10,
-    "batch_size": 64, "lr": 0.2, "schedule": "cosine", "warmup": 1, "compare": True,
+    "batch_size": 64, "lr": 0.2, "compare": True,
 }  # fmt: skip
 
 
@@ -19,6 +17,8 @@ def demo(out: str | None = None) -> Path:
     """Train `SETTINGS` into `out` or a new folder; returns the folder."""
     print(
         "Each picture shows three digits, one in each colour; the colour of its frame tells which\n"
-        "of them to name. Two networks learn that, the same but for squeeze-and-excitation.\n"
+        "of them to name. Two networks are trained to, the same but for squeeze-and-excitation.\n"
+        "With it, test accuracy mostly ends near 100 %, in some runs near two thirds; without it,\n"
+        "near 30 %.\n"
     )
     return start(SETTINGS, out)
