@@ -3,9 +3,9 @@
     python benchmarks/cue_digits.py             every seed, network and setting not done yet
     python benchmarks/cue_digits.py --table     the results, as Markdown
 
-Runs `minise train` with the demo's settings. "frame" is the task that needs global context; in
-"tint" every patch shows which plane counts, so SE has nothing to add. Every finished run is written
-to the results file at once and is not done again.
+Runs `minise train`, with the demo's settings if not told otherwise. "frame" is the task that needs
+global context; in "tint" every patch shows which plane counts, so SE has nothing to add. Every
+finished run is written to the results file at once and is not done again.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 import runs
 from context import describe
 
+from minise.train.config import SCHEDULES
 from minise.train.demo import SETTINGS
 
 DATA = {"frame": "cue-digits", "tint": "cue-digits-tint"}
@@ -40,6 +41,7 @@ def main() -> int:
                 settings = {
                     "model": model, "cue": cue, "seed": seed, "reduction": arguments.reduction,
                     "images": arguments.images, "epochs": arguments.epochs, "max_lr": arguments.lr,
+                    "schedule": arguments.schedule, "warmup": arguments.warmup,
                     "batch_size": SETTINGS["batch_size"],
                 }  # fmt: skip
                 if not runs.find(arguments.results, settings):
@@ -57,6 +59,7 @@ def train(settings: dict[str, Any], data_dir: Path) -> dict[str, Any]:
             "model": settings["model"], "data": DATA[settings["cue"]], "data-dir": data_dir,
             "seed": settings["seed"], "reduction": settings["reduction"],
             "limit": settings["images"], "epochs": settings["epochs"], "lr": settings["max_lr"],
+            "schedule": settings["schedule"], "warmup": settings["warmup"],
             "batch-size": settings["batch_size"], "out": Path(folder) / "run",
         }  # fmt: skip
         words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
@@ -74,23 +77,28 @@ def table(records: list[runs.Record]) -> str:
     """One line per network and setting, with every seed."""
     lines = ["# CueDigits: SE against the same network without it", ""]
     lines += sorted({f"- {run['date']}: {run['context']}" for run in records})
-    lines += [f"- `minise train`, batch {SETTINGS['batch_size']}, one-cycle; 2,000 test",
+    lines += [f"- `minise train`, batch {SETTINGS['batch_size']}; 2,000 test",
               "  pictures; chance is 10 %, reading digits without knowing which counts a third", "",
-              "| cue | network | r | images × epochs | max lr | test accuracy in percent "
-              "| by seed | minutes per run |", "|---|---|---|---|---|---|---|---|"]  # fmt: skip
+              "| cue | network | r | images × epochs | max lr | schedule, warm-up "
+              "| test accuracy in percent | by seed | minutes per run |",
+              "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
     groups: dict[tuple, list[runs.Record]] = {}
     for run in records:
         s = run["settings"]
-        key = (s["cue"], s["model"], s["reduction"], s["images"], s["epochs"], s["max_lr"])
+        schedule = f"{s['schedule']}, {s['warmup']}"
+        key = (
+            s["cue"], s["model"], s["reduction"], s["images"], s["epochs"], s["max_lr"], schedule,
+        )  # fmt: skip
         groups.setdefault(key, []).append(run)
-    for (cue, model, reduction, images, epochs, lr), group in sorted(groups.items()):
+    for (cue, model, reduction, images, epochs, lr, schedule), group in sorted(groups.items()):
         accuracies = [run["test_accuracy"] for run in group]
+        group.sort(key=lambda run: run["settings"]["seed"])
         seeds = ", ".join(f"{run['settings']['seed']}: {run['test_accuracy']:.3f}" for run in group)
         minutes = sum(run["seconds"] for run in group) / len(group) / 60
         lines.append(
             f"| {cue} | {model} | {reduction if model.startswith('se_') else '–'} "
-            f"| {images:,} × {epochs} | {lr} | {runs.mean_and_deviation(accuracies)} "
-            f"| {seeds} | {minutes:.1f} |"
+            f"| {images:,} × {epochs} | {lr} | {schedule} "
+            f"| {runs.mean_and_deviation(accuracies)} | {seeds} | {minutes:.1f} |"
         )
     return "\n".join(lines)
 
@@ -106,6 +114,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=SETTINGS["limit"])
     parser.add_argument("--epochs", type=int, default=SETTINGS["epochs"])
     parser.add_argument("--lr", type=float, default=SETTINGS["lr"])
+    parser.add_argument("--schedule", choices=SCHEDULES, default="onecycle")
+    parser.add_argument("--warmup", type=int, default=0, help="epochs; 0 with onecycle")
     return parser.parse_args()
 
 

@@ -26,7 +26,9 @@ TARGET = Path(__file__).parents[1] / "minise" / "lessons" / "training.json"
 def collect() -> dict[str, Any]:
     """By data set: where the runs come from, and network -> seed -> accuracy by epoch."""
     cue = [
-        run for run in runs.read(RESULTS / "cue-digits.jsonl") if run["settings"]["cue"] == "frame"
+        run
+        for run in runs.read(RESULTS / "cue-digits.jsonl")
+        if run["settings"]["cue"] == "frame" and run["settings"]["schedule"] == "onecycle"
     ]
     cifar = [
         run

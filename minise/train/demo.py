@@ -17,6 +17,8 @@ def demo(out: str | None = None) -> Path:
     """Train `SETTINGS` into `out` or a new folder; returns the folder."""
     print(
         "Each picture shows three digits, one in each colour; the colour of its frame tells which\n"
-        "of them to name. Two networks learn that, the same but for squeeze-and-excitation.\n"
+        "of them to name. Two networks are trained to, the same but for squeeze-and-excitation.\n"
+        "With it, test accuracy mostly ends near 100 %, in some runs near two thirds; without it,\n"
+        "near 30 %.\n"
     )
     return start(SETTINGS, out)
