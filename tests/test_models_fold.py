@@ -75,6 +75,12 @@ def watched(conv, norm):
     return minise.no_grad()
 
 
+def heavy(conv, norm):
+    conv.weight = minise.nn.Parameter(minise.zeros(8, 6, 9, 8, dtype="float64"))
+    conv.padding = (4, 4)
+    return minise.no_grad()
+
+
 def training(conv, norm):
     norm.train()
     return minise.no_grad()
@@ -82,8 +88,11 @@ def training(conv, norm):
 
 @pytest.mark.parametrize(
     "situation",
-    [watched, training, lambda *pair: minise.unfused(), lambda *pair: minise.backend.plain()],
-    ids=["a hook", "training", "unfused", "plain kernels"],
+    [
+        watched, heavy, training,
+        lambda *pair: minise.unfused(), lambda *pair: minise.backend.plain(),
+    ],
+    ids=["a hook", "more weights than pixels", "training", "unfused", "plain kernels"],
 )
 def test_where_it_must_not_be(monkeypatch, situation):
     conv, norm = pair_of()
