@@ -162,7 +162,9 @@ def interleaved(
     strips: Strips, start: int, R: int, matrix: Array,
     output: Array | None, partner: Array | None, total: Array,
 ) -> None:  # fmt: skip
-    """Against `written_out`, a fifth less time for a convolution with 16 to 32 channels (AVX2)."""
+    """Against `written_out`, a fifth less time forward and a tenth less backward with 16 to 32
+    channels (AVX2).
+    """
     n, P, Q, O = (partner if output is None else output).shape  # type: ignore[union-attr]
     if strips.slots_high < P:  # windows begin in the next strip's zeros
         written_out(strips, start, R, matrix, output, partner, total)
