@@ -21,7 +21,7 @@ from hypothesis import given, settings
 import minise
 from minise import Tensor, backend
 from minise import functional as F
-from minise.backend.fast import products, window_products
+from minise.backend.fast import products, window_products, winograd
 
 # Largest difference of values and of gradients, relative to the largest value.
 TOLERANCES = {"float64": (1e-10, 1e-9), "float32": (1e-5, 1e-4)}
@@ -388,6 +388,7 @@ def a_blas_with(small_product: int) -> Iterator[None]:
     with (
         patch.object(products, "small_product", lambda: small_product),
         patch.object(window_products, "small_product", lambda: small_product),
+        patch.object(winograd, "small_product", lambda: small_product),
     ):
         products.block_of.cache_clear()
         yield
@@ -447,6 +448,17 @@ CONVOLUTIONS = [
     ),
     ((12, 1, 1, 1), (2, 12, 8, 10), {"groups": 12}),
     ((64, 1, 3, 3), (2, 64, 14, 14), {"groups": 64, "padding": 1}),
+    # fewer multiplications: one pair of rows, one column, pieces of unequal size, many channels
+    *(
+        ((O, C, 3, 3), x, {"padding": 1})
+        for (O, C), x in (
+            ((16, 16), (1, 16, 2, 1)),
+            ((24, 17), (3, 17, 2, 9)),
+            ((16, 40), (9, 40, 12, 7)),
+            ((33, 16), (37, 16, 32, 32)),
+            ((260, 130), (2, 130, 4, 6)),
+        )
+    ),
     # blocks of rows: many and few multiply-adds a row, counts of pixels with and without divisors
     ((70, 70, 3, 3), (2, 70, 9, 11), {"padding": 1}),
     ((64, 64, 3, 3), (5, 64, 8, 8), {"padding": 1}),
@@ -553,13 +565,36 @@ def test_conv2d_nan_in_pairs_of_pixels(channels, stride, every_blas):
         numpy.testing.assert_allclose(ours, wanted, 1e-9, 1e-12)
 
 
+@pytest.mark.parametrize("value", NOT_FINITE)
+@pytest.mark.parametrize("row", [0, 3, 4, 7])
+def test_conv2d_of_two_rows_at_once_keeps_nan_and_infinity_in_place(value, row):
+    """An infinity may become NaN; what does not see it is as it was."""
+    f, x, w, b = conv((16, 16, 3, 3), (2, 16, 8, 6), "float64", padding=1)
+    x = struck(x, (1, 0, row, 3), value)
+    upstream = struck(numbers((2, 16, 8, 6), "float64"), (0, 0, row, 3), value)
+    with a_blas_with(small_product=0), numpy.errstate(invalid="ignore"):
+        fast = run(f, [x, w, b], upstream)
+        with backend.plain():
+            plain = run(f, [x, w, b], upstream)
+    for ours, wanted in ((fast.output, plain.output), (fast.gradients[0], plain.gradients[0])):
+        due = ~numpy.isfinite(wanted)
+        assert due.any()
+        numpy.testing.assert_array_equal(~numpy.isfinite(ours), due)
+        numpy.testing.assert_allclose(ours[~due], wanted[~due], 1e-10, 1e-12)
+    assert numpy.isnan(fast.output).any()  # not the sum of nine products: that keeps infinities
+
+
 def test_conv2d_knows_no_other_call(every_blas):
     """Buffers that one convolution leaves behind must not show in the next."""
     large = conv((20, 20, 3, 3), (3, 20, 40, 40), "float64", padding=1)
-    small = conv((20, 20, 3, 3), (2, 20, 5, 5), "float64", padding=2)
+    small = [
+        conv((20, 20, 3, 3), (2, 20, side, side), "float64", padding=padding)
+        for side, padding in ((5, 2), (4, 1))
+    ]
     full = numpy.full((3, 20, 40, 40), numpy.nan)
     run(large[0], [full, *large[2:]], full)
-    compare(*small)
+    for case in small:
+        compare(*case)
     compare(*large)
 
 

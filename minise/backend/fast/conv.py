@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy
 
 from .. import memory
+from . import winograd
 from .elementwise import rectify, relu_backward
 from .layout import channels_first, channels_last, per_pixel
 from .pointwise import pointwise, pointwise_backward
@@ -40,6 +41,8 @@ def forward(op: Any, x: Array, weight: Array, bias: Array | None = None) -> Arra
     finish = Finish(bias, rectified) if rectified or bias is not None else None
     if is_pointwise(op):
         y = pointwise(channels_last(x), weight[:, :, 0, 0], op.stride, finish)
+    elif winograd.suits(op):
+        y = winograd.convolve(channels_last(x), weight, finish)
     else:
         y = convolve(op, channels_last(x), weight, finish)
     op.y = channels_first(y) if rectified else None
@@ -53,6 +56,8 @@ def backward(op: Any, grad: Array) -> tuple[Array | None, ...]:
     if is_pointwise(op):
         dx, dweight = pointwise_backward(x, op.weight[:, :, 0, 0], dy, op.stride, op.needs)
         dweight = None if dweight is None else dweight[:, :, None, None]
+    elif winograd.suits(op):
+        dx, dweight = winograd.collect(x, op.weight, dy, op.needs)
     else:
         dx, dweight = collect(op, x, dy)
     dx = None if dx is None else channels_first(dx)
