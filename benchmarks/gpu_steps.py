@@ -125,7 +125,7 @@ def measure(
                 steps[name] = step
         check(case, losses)
         turns = {name: turn(step, calls, device) for name, step in steps.items()}
-        timings = contest(turns, rounds)
+        timings = contest(turns, rounds, warm_up=False)  # a turn is many steps already
     return {
         "timings": {n: Timing([s / calls for s in t.seconds]) for n, t in timings.items()},
         "first_losses": losses, "notes": notes,

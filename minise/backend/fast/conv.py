@@ -10,6 +10,8 @@ output (window_products.py). Three products:
 For dx, a pixel collects what its uses send back. With stride 1 that is a convolution of dy with the
 kernel turned by 180°. With stride 2, pixels with even and odd coordinates were seen by different
 taps: there are four such convolutions, with the taps shared out among them.
+
+Most 3x3 convolutions with stride 1 take another way, which multiplies less: winograd.py.
 """
 
 from __future__ import annotations
@@ -41,8 +43,6 @@ def forward(op: Any, x: Array, weight: Array, bias: Array | None = None) -> Arra
     finish = Finish(bias, rectified) if rectified or bias is not None else None
     if is_pointwise(op):
         y = pointwise(channels_last(x), weight[:, :, 0, 0], op.stride, finish)
-    elif winograd.suits(op):
-        y = winograd.convolve(channels_last(x), weight, finish)
     else:
         y = convolve(op, channels_last(x), weight, finish)
     op.y = channels_first(y) if rectified else None
@@ -56,8 +56,6 @@ def backward(op: Any, grad: Array) -> tuple[Array | None, ...]:
     if is_pointwise(op):
         dx, dweight = pointwise_backward(x, op.weight[:, :, 0, 0], dy, op.stride, op.needs)
         dweight = None if dweight is None else dweight[:, :, None, None]
-    elif winograd.suits(op):
-        dx, dweight = winograd.collect(x, op.weight, dy, op.needs)
     else:
         dx, dweight = collect(op, x, dy)
     dx = None if dx is None else channels_first(dx)
@@ -92,6 +90,8 @@ def is_pointwise(op: Any) -> bool:
 
 def convolve(op: Any, x: Array, weight: Array, finish: Finish | None) -> Array:
     """x (N, H, W, C) -> y (N, P, Q, O)."""
+    if winograd.suits(op):
+        return winograd.convolve(x, weight, finish)
     strip, pixels = strips_of(op)
     kernel = kernels(weight, op.groups)  # (G, R, S, C/G, O/G)
     if pixels == 2:
@@ -108,6 +108,8 @@ def collect(op: Any, x: Array, dy: Array) -> tuple[Array | None, Array | None]:
     """dx (N, H, W, C) and dW (O, C/G, R, S), from the same windows of dy (N, P, Q, O)."""
     if not any(op.needs[:2]):
         return None, None
+    if winograd.suits(op):
+        return winograd.collect(x, op.weight, dy, op.needs)
     G, (O, size, R, S) = op.groups, op.weight.shape
     weight = op.weight.reshape(G, O // G, size, R, S)
     dx = memory.empty(x.shape, x.dtype) if op.needs[0] else None

@@ -43,7 +43,7 @@ from .products import small_product
 Array = Any
 
 LEAST = 16  # channels on either side, or the products are too narrow for their BLAS
-PIECE = 3 << 19  # bytes of rows and products at a time: larger than an L2 cache, but calls cost too
+PIECE = 3 << 20  # bytes of rows and products at a time: more than an L2 cache, but calls cost too
 STRETCHES = 8  # or a multiple, that the workers take as they get free
 SUMS = 1 << 25  # bytes that sums for dW may take in all; beyond, each worker has one stretch
 
@@ -70,9 +70,7 @@ def convolve(x: Array, weight: Array, finish: Callable[[Array], None] | None) ->
     return y
 
 
-def collect(
-    x: Array, weight: Array, dy: Array, needs: Any
-) -> tuple[Array | None, Array | None]:
+def collect(x: Array, weight: Array, dy: Array, needs: Any) -> tuple[Array | None, Array | None]:
     """dx (N, H, W, C) and dW (O, C, 3, 3)."""
     dx = memory.empty(x.shape, x.dtype) if needs[0] else None
     turned = weight[:, :, ::-1, ::-1].transpose(2, 3, 0, 1)
@@ -92,9 +90,11 @@ def multiply_all(
     Returns the gradient of the kernel if dy, like y, is what flows back.
     """
     (N, H, W, C), O = x.shape, kernel.shape[3]
-    images = -(-N // (STRETCHES * -(-(x.nbytes + x.nbytes // C * O) // (STRETCHES * PIECE))))
+    needed = 2 * x.nbytes // C * (C + O)
+    pieces = STRETCHES * -(-needed // (STRETCHES * PIECE))
+    images = -(-N // pieces)
     U = transformed(kernel) if y is not None else None
-    few = dy is None or 4 * kernel.nbytes * -(-N // images) < 3 * SUMS
+    few = dy is None or 4 * kernel.nbytes * pieces < 3 * SUMS  # dU has four matrices
     kept = threading.local()  # one buffer for all stretches of a thread
 
     def run(first: int, last: int) -> Array:
@@ -104,7 +104,7 @@ def multiply_all(
         for i in range(first, last, images):
             part = slice(i, min(i + images, last))
             kept.rows.fill(x[part])
-            if U is not None:
+            if y is not None:
                 kept.rows.multiply(U, y[part])
                 if finish:
                     finish(y[part])
