@@ -120,6 +120,7 @@ def add_train(command: argparse.ArgumentParser) -> None:
     add("--unreadable", metavar="WHAT", help="bad pictures of a FOLDER: skip (default) or refuse")
     add("--seed", type=int, metavar="N", help="default 0")
     add("--backend", help="numpy (default) or cupy")
+    add("--tf32", action="store_true", help="on cupy: faster convolutions of rounded numbers")
     add("--compare", action="store_true", help="train the twin without SE too")
     add_model_options(command)
     folder = command.add_mutually_exclusive_group()

@@ -143,10 +143,10 @@ def test_every_setting_has_an_option(asked):
         "limit": 5, "epochs": 7, "batch_size": 9, "lr": 0.3, "momentum": 0.8,
         "weight_decay": 0.01, "schedule": "cosine", "warmup": 2, "label_smoothing": 0.1,
         "augment": False, "cutout": 4, "unreadable": "refuse", "seed": 3, "backend": "cupy",
-        "compare": True,
+        "tf32": True, "compare": True,
     }  # fmt: skip
-    flags = {"se_bias": "--no-se-bias", "augment": "--no-augment", "compare": "--compare",
-             "zero_init_residual": "--zero-init-residual"}  # fmt: skip
+    flags = {"se_bias": "--no-se-bias", "augment": "--no-augment", "tf32": "--tf32",
+             "compare": "--compare", "zero_init_residual": "--zero-init-residual"}  # fmt: skip
     words = []
     for name, value in given.items():
         if name in flags:

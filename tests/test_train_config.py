@@ -58,6 +58,9 @@ def test_combinations_that_cannot_be():
     for model in ("resnet20", "senet154"):
         with pytest.raises(ValueError, match=f"compare: {model} has no twin without SE"):
             Config(model=model, compare=True)
+    with pytest.raises(ValueError, match="tf32: a CPU has no tensor cores; choose backend cupy"):
+        Config(tf32=True)
+    assert Config(tf32=True, backend="cupy").tf32
 
 
 def test_defaults_are_those_of_the_paper():

@@ -43,6 +43,7 @@ class Config:
     unreadable       pictures of a folder that cannot be read: "skip" them, listed, or "refuse"
     seed             of the weights, the order of the pictures and their augmentation
     backend          "numpy" or "cupy"
+    tf32             on cupy, train inside `backend.tf32()`; the tests stay exact
     compare          train the same network without SE too
 
     The defaults of lr, momentum, weight_decay and batch_size are those of He et al. (2016),
@@ -76,6 +77,7 @@ class Config:
     unreadable: str = "skip"
     seed: int = 0
     backend: str = "numpy"
+    tf32: bool = False
     compare: bool = False
 
     def __post_init__(self) -> None:
@@ -101,6 +103,8 @@ class Config:
                 raise ValueError(f"{name}: expected {expected}, got {getattr(self, name)!r}")
         if self.schedule == "onecycle" and self.warmup:
             raise ValueError("warmup: onecycle has a warm-up of its own; leave it at 0")
+        if self.tf32 and self.backend == "numpy":
+            raise ValueError("tf32: a CPU has no tensor cores; choose backend cupy")
         if self.compare and not self.model.startswith("se_"):
             raise ValueError(f"compare: {self.model} has no twin without SE; choose an se_ network")
         # A run can be looked at from any folder, so its paths are absolute.

@@ -15,6 +15,7 @@ import math
 import os
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -154,7 +155,8 @@ class Run:
             disable=None if self.progress else True,  # None: draw on a terminal only
         ) as self.bar:  # fmt: skip
             while self.position.epoch < config.epochs:
-                self.train_epoch()
+                with backend.tf32() if config.tf32 else nullcontext():
+                    self.train_epoch()
                 self.finish_epoch()
 
     def headline(self) -> str:
