@@ -273,13 +273,14 @@ def test_the_line_that_says_why_a_step_is_not_captured(pictures, tmp_path, capsy
 @pytest.mark.parametrize("tf32", [False, True])
 def test_tf32_is_for_training_and_not_for_testing(run, monkeypatch, tf32):
     seen = {"step": set(), "evaluate": set()}
-    for place, name in ((loop.Run, "step"), (loop, "evaluate")):
 
-        def noting(*args, whole=getattr(place, name), name=name, **options):
-            seen[name].add(backend.using_tf32())
-            return whole(*args, **options)
+    def noted(name, whole):
+        return lambda *args, **options: (
+            seen[name].add(backend.using_tf32()), whole(*args, **options)
+        )[1]  # fmt: skip
 
-        monkeypatch.setattr(place, name, noting)
+    monkeypatch.setattr(loop.Run, "step", noted("step", loop.Run.step))
+    monkeypatch.setattr(loop, "evaluate", noted("evaluate", loop.evaluate))
     run(backend="strict", tf32=tf32, epochs=1)
     assert seen == {"step": {tf32}, "evaluate": {False}}
 
