@@ -6,7 +6,9 @@ same sources and with all of minise's own Python around them: see cuda_on_host.p
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
@@ -61,6 +63,11 @@ def test_nvrtc_compiles_the_kernels(real, architecture):
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 def test_nvrtc_compiles_the_kernels_for_tensor_cores(architecture):
     assert nvrtc(launch.code(launch.TF32_SOURCES), "tf32", architecture).startswith(b"\x7fELF")
+
+
+def test_the_sources_can_be_written_in_any_encoding():
+    assert launch.code().isascii()
+    assert launch.code(launch.TF32_SOURCES).isascii()
 
 
 def test_a_gpu_without_tf32():
@@ -414,6 +421,21 @@ def test_every_op_with_a_kernel_has_a_case():
 @dtypes
 def test_ops(device, name, dtype):
     assert compare(OPS[name][0], *arguments(name, dtype))
+
+
+@needs_compiler
+@ops
+def test_a_graph_that_nobody_walks_back_is_freed_at_once(device, name):
+    """Not by the garbage collector, which does not know how much memory of a GPU waits for it."""
+    gc.collect()
+    gc.disable()
+    try:
+        y = OPS[name][0](*(Tensor(to_strict(a), True) for a in arguments(name, "float32")))
+        op = weakref.ref(y.op)
+        del y
+        assert op() is None
+    finally:
+        gc.enable()
 
 
 @needs_compiler

@@ -1121,7 +1121,7 @@ def test_unknown_backend():
     [
         ([0, 1, 4], IndexError, r"labels must lie in \[0, 3\], got 4"),
         ([0, 1, -1], IndexError, r"labels must lie in \[0, 3\], got -1"),
-        ([0, 1, 2**40], IndexError, r"labels must lie in \[0, 3\], got 1099511627776"),
+        ([0, 1, 2**40], IndexError, r"labels .* \[0, 3\], got (1099511627776|2147483647 or more)"),
         ([True, False, True], RuntimeError, "labels must be integers, got bool"),
         ([0, 1], ValueError, r"expects a target of shape \(3,\), got \(2,\)"),
     ],

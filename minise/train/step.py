@@ -86,18 +86,18 @@ class CapturedStep:
             if self.batch and not self.is_up_to_date():
                 self.batch = None
                 self.seen.clear()  # warm up again: there may be arrays to make
-            if self.refused or (self.batch and self.batch[0].shape != images.shape):
+            if self.batch and self.batch[0].shape != images.shape:
                 return self.step(images, labels)
-            self.seen[images.shape] += 1
-            if self.seen[images.shape] == WARM_UP:  # its kernels are compiled in this step
-                self.step.optimizer.make_capturable()
-            if self.seen[images.shape] <= WARM_UP:
-                return self.recorder.warm_up(lambda: self.step(images, labels))
-            if self.batch is None:
-                self.record(images, labels)
-            if self.batch is None:
-                return self.step(images, labels)
-            return self.replay(images, labels)
+            if not self.refused:
+                self.seen[images.shape] += 1
+                if self.seen[images.shape] == WARM_UP:  # its kernels are compiled in this step
+                    self.step.optimizer.make_capturable()
+                if self.seen[images.shape] > WARM_UP and self.batch is None:
+                    self.record(images, labels)
+                if self.batch:
+                    return self.replay(images, labels)
+            # A refused step goes on in the memory of the warm-up, which nobody else would get.
+            return self.recorder.warm_up(lambda: self.step(images, labels))
 
     def is_up_to_date(self) -> bool:
         """False if TF32 was switched, or the optimizer was given other options (but for the

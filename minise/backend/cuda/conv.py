@@ -42,7 +42,10 @@ class Convolution(NamedTuple):
     dilation_w: int = 1
 
     def struct(self) -> numpy.ndarray:
-        return numpy.array(tuple(self), dtype=[(name, numpy.int32) for name in self._fields])
+        return numpy.array(tuple(self), dtype=STRUCT)
+
+
+STRUCT = numpy.dtype([(name, numpy.int32) for name in Convolution._fields])
 
 
 # --- the four products ----------------------------------------------------------------------------

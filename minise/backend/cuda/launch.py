@@ -6,6 +6,7 @@ process need not wait.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -29,12 +30,17 @@ MOST = 2**30
 
 
 def code(sources: Sequence[str] = SOURCES) -> str:
-    """The sources as one; messages of the compiler name the file and line they are about."""
+    """The sources as one; messages of the compiler name the file and line they are about.
+
+    In ASCII: CuPy writes them to a file in the encoding of the locale, which may lack the Σ of a
+    comment.
+    """
     folder = resources.files(__package__)
-    return "".join(
+    text = "".join(
         f'#line 1 "{name}.cu"\n{(folder / f"{name}.cu").read_text(encoding="utf-8")}'
         for name in sources
     )
+    return re.sub("[^\\x00-\\x7f]", "_", text)
 
 
 def options(real: str) -> tuple[str, ...]:

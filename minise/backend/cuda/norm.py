@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from functools import partial
 from typing import Any
 
@@ -27,7 +28,8 @@ def forward(op: Any, x: Array, weight: Array, bias: Array) -> Array:
     if op.from_batch:
         parts, splits = sums(op.xp, "bn_sums", dtype, N, C, L, op.x)
         op.mean, op.var = (op.xp.empty(C, dtype=dtype) for _ in range(2))
-        op.count, op.update_running = N * L, partial(update_running, op)
+        # An op that held itself would keep the graph behind it until the garbage collector runs.
+        op.count, op.update_running = N * L, partial(update_running, weakref.proxy(op))
         launch(
             "bn_moments", dtype, (blocks_for(C, THREADS),),
             op.x, parts, op.mean, op.var, splits, N, C, L,
@@ -47,7 +49,7 @@ def forward(op: Any, x: Array, weight: Array, bias: Array) -> Array:
 def update_running(op: Any, mean: Array, var: Array, momentum: float) -> None:
     """See minise.ops.norm.BatchNorm.update_running."""
     if not (mean.flags.c_contiguous and var.flags.c_contiguous):
-        type(op).update_running(op, mean, var, momentum)
+        op.__class__.update_running(op, mean, var, momentum)  # type() would be the proxy's
         return
     C = op.mean.size
     launch(

@@ -14,6 +14,7 @@ FIELDS = (
     "images", "H", "W", "P", "Q", "R", "S", "stride_h", "stride_w", "top", "left", "dilation_h",
     "dilation_w",
 )  # fmt: skip
+STRUCT = numpy.dtype([(name, numpy.int32) for name in FIELDS])
 
 
 def struct(op: Any) -> numpy.ndarray:
@@ -22,7 +23,7 @@ def struct(op: Any) -> numpy.ndarray:
     values = (
         N * C, H, W, *op.output_size(op.shape), *op.kernel, *op.stride, *op.padding, *op.dilation
     )  # fmt: skip
-    return numpy.array(values, dtype=[(name, numpy.int32) for name in FIELDS])
+    return numpy.array(values, dtype=STRUCT)
 
 
 def max_pool(op: Any, x: Array) -> Array:
