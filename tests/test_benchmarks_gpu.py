@@ -1,14 +1,17 @@
 """benchmarks/gpu.py without a GPU: its arithmetic on made-up numbers, its steps on the CPU."""
 
+import importlib.metadata
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy
 import parity  # noqa: F401  (registers the backend "strict")
 import pytest
 
+import minise
 from minise import backend
 
 pytest.importorskip("torch")
@@ -119,16 +122,125 @@ def test_the_files_that_are_left(results, tmp_path):
     assert (tmp_path / "new" / "gpu-2030-01-01.md").read_text() == "text"
 
 
-def test_runs_of_other_parts_on_one_day_have_other_names():
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """run("--minutes", 8, takes=300): gpu.py with made-up parts that take so many seconds each.
+
+    Returns the parts it measured and the results it left. run.gpu names the GPU.
+    """
+    import gpu
+    import gpu_steps
+    from interleave import Timing
+
+    now, measured = [0.0], []
+
+    def measure(case, rounds, calls):
+        timings = {"minise captured": Timing([0.1] * rounds), "PyTorch": Timing([0.2] * rounds)}
+        return {"timings": timings, "first_losses": {}, "notes": []}
+
+    def run(*arguments, takes=0.0):
+        def slow(name, work):
+            def part(*given):
+                measured.append(f"{name} {given[0].title}" if "epoch" not in name else name)
+                now[0] += takes
+                return work(*given)
+
+            return part
+
+        with monkeypatch.context() as patch:
+            patch.setattr(gpu, "NETWORKS", {"se_resnet8": (2, 3)})
+            patch.setattr(gpu, "CALLS", {"se_resnet8": 1})
+            patch.setattr(gpu, "PARTS", ("se_resnet8", "memory", "epoch"))
+            patch.setattr(gpu, "require_gpu", lambda: None)
+            patch.setattr(gpu, "describe", lambda: run.gpu)
+            patch.setattr(gpu, "memory_in_a_process", lambda case, name: case.batch)
+            patch.setattr(gpu.time, "monotonic", lambda: now[0])
+            patch.setattr(gpu_steps, "measure", slow("steps", measure))
+            patch.setattr(gpu_steps, "epoch", slow("epoch", lambda *_: {"epoch": 3.0}))
+            given = ["--rounds", 1, "--out", tmp_path, *arguments]
+            patch.setattr(sys, "argv", ["gpu.py", *map(str, given)])
+            measured.clear()
+            assert gpu.main() == 0
+        (path,) = tmp_path.glob("*.json")
+        assert path.with_suffix(".md").exists()
+        assert not [*tmp_path.glob(".*")]
+        return [*measured], json.loads(path.read_text())
+
+    run.gpu = "Imaginary 9000"
+    return run
+
+
+def test_runs_with_little_time_go_on_with_the_results_of_the_day(run, capsys):
+    first = [f"steps se_resnet8, batch 2, TF32 {tf32}" for tf32 in ("off", "on")]
+    others = [f"steps se_resnet8, batch 3, TF32 {tf32}" for tf32 in ("off", "on")]
+    measured, results = run("--minutes", 8, takes=200)
+    assert measured == [*first, "epoch"]  # the third is begun after 400 seconds
+    assert "4 parts left: run this again" in capsys.readouterr().out
+    assert [f"steps {title}" for title in results["steps"]] == first
+    assert [*results["memory"]] == [*results["steps"]]
+    measured, complete = run("--minutes", 8, takes=200)
+    assert measured == others
+    assert "left" not in capsys.readouterr().out
+    assert [f"steps {title}" for title in complete["steps"]] == first + others
+    for section in ("steps", "memory"):
+        assert results[section].items() <= complete[section].items()
+    assert complete["memory"]["se_resnet8, batch 3, TF32 on"] == {
+        "minise captured": 3, "PyTorch": 3,
+    }  # fmt: skip
+    assert complete["epoch"] == results["epoch"] == {"epoch": 3.0}
+    assert run()[0] == []
+
+
+def test_parts_that_were_not_chosen_are_added_later(run):
+    assert run("--only", "epoch")[0] == ["epoch"]
+    measured, results = run("--only", "se_resnet8")
+    assert len(measured) == len(results["steps"]) == 4
+    assert "memory" not in results
+    measured, results = run()
+    assert measured == []
+    assert len(results["memory"]) == 4
+
+
+def test_results_of_another_gpu_or_kind_are_not_mixed(run, tmp_path):
+    run("--only", "epoch")
+    run.gpu = "Imaginary 9001"
+    with pytest.raises(ValueError, match=r"has context '.* 9000', this run '.* 9001'; choose"):
+        run()
+    run.gpu = "Imaginary 9000"
+    with pytest.raises(ValueError, match=r"has rounds 1, this run 2; choose another --out"):
+        run("--rounds", 2)
+    (path,) = tmp_path.glob("*.json")
+    path.write_text('{"steps": 3}')
+    with pytest.raises(ValueError, match=r"gpu-.*\.json is no file of results: AttributeError"):
+        run()
+
+
+def test_the_project_aims_at_what_is_measured_first():
     import gpu
 
-    def name(*only, quick=False):
-        return gpu.name_of_results(only, quick, "2030-01-01")
+    names = [(section, title) for section, title, _ in gpu.parts(gpu.PARTS, False, {"rounds": 9})]
+    first = [("steps", f"se_resnet20, batch 128, TF32 {tf32}") for tf32 in ("off", "on")]
+    assert [name for name in names if name[0] != "memory"][:3] == [*first, ("epoch", "")]
+    assert len(names) == len({*names}) == 2 * 10 + 2
 
-    assert name(*gpu.PARTS) == name(*reversed(gpu.PARTS)) == "gpu-2030-01-01"
-    assert name("epoch", "resnet20") == name("resnet20", "epoch") == "gpu-2030-01-01-resnet20-epoch"
-    assert name("epoch") == "gpu-2030-01-01-epoch"
-    assert name("epoch", quick=True) == "quick-2030-01-01-epoch"
+
+def test_the_machine_is_described_where_minise_is_not_installed(monkeypatch):
+    import context
+    import gpu
+    import torch
+
+    def missing(package):
+        raise importlib.metadata.PackageNotFoundError(package)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    runtime = SimpleNamespace(driverGetVersion=lambda: 13010)
+    cupy = SimpleNamespace(cuda=SimpleNamespace(runtime=runtime), __version__="14.2.0")
+    monkeypatch.setattr(gpu.backend, "get", lambda name: SimpleNamespace(xp=cupy))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Imaginary 9000")
+    line = gpu.describe()
+    assert line.startswith("Imaginary 9000, driver for CUDA 13.1, ")
+    for described in (line, context.describe()):
+        assert f"minise {minise.__version__}, numpy {numpy.__version__}, torch 2." in described
 
 
 EAGER = ("minise op by op", "minise captured", "PyTorch", "PyTorch channels_last")
