@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from .. import backend, files
 from ..autograd import Array
+from ..backend.device_memory import explained
 from ..data import DataLoader
 from ..models import create
 from ..models.weights import save_weights
@@ -112,7 +113,8 @@ class Run:
         self.interrupt, self.progress = interrupt, progress
         backend.random.manual_seed(config.seed)
         model = create(num_classes=data.num_classes, **config.model_options)
-        self.model = model.to(config.backend)
+        with explained(backend.get(config.backend), "the network"):
+            self.model = model.to(config.backend)
         self.optimizer = SGD(
             self.model.parameters(), config.lr, config.momentum,
             weight_decay=config.weight_decay, nesterov=config.momentum > 0,
