@@ -59,7 +59,8 @@ def train(
     The first Ctrl-C (or SIGTERM) saves after the current step and raises KeyboardInterrupt.
 
     Raises ValueError or OSError, before anything is written, for data that is missing or damaged,
-    for an `out` that is in use, and for settings that differ from those of the run to resume;
+    for an `out` that is in use, and for settings that differ from those of the run to resume, and
+    RuntimeError for a backend that does not work here, or that has no TF32 where it is asked for;
     OSError where a file cannot be written and DivergedError where the loss is no longer a finite
     number. The last checkpoint is unharmed in all cases.
     """
@@ -68,6 +69,8 @@ def train(
         check_same(Config.load(out), config)
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists and is not empty; --resume goes on with a run")
+    if config.tf32:
+        backend.get(config.backend).check_tf32()
     data = datasets.load(config)
     for message in data.skipped if progress else ():
         print(f"left out: {message}")
