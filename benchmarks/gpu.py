@@ -6,7 +6,7 @@
     python benchmarks/gpu.py --only se_resnet20,epoch
     python benchmarks/gpu.py --quick           two rounds of a small network: does it work?
 
-Contestants take turns and have the same weights; their first losses have to agree. Leaves
+Contestants take turns and have the same weights; who computes another loss is left out. Leaves
 benchmarks/results/gpu-DATE.json (every single time) and .md, written anew after every part. A later
 run of the same day goes on with them: what is there is not measured again. After a change to minise
 name another folder with --out.
