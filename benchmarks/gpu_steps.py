@@ -23,6 +23,7 @@ from torch_nets import twin
 
 from minise import backend, data, models, optim
 from minise.data import transforms
+from minise.train.evaluate import evaluate
 from minise.train.step import WARM_UP, CapturedStep, Step
 
 Run = Callable[[], Any]  # one step; returns the loss, an array of the device
@@ -210,16 +211,17 @@ def best_of(run: Run, device: str, rounds: int, calls: int = 10) -> float:
 
 
 def epoch(network: str, batch: int, place: str, pictures: int = 50_000) -> dict[str, float]:
-    """Seconds of an epoch over random pictures of CIFAR-10's size, and of its loader alone.
+    """Seconds of an epoch over random pictures of CIFAR-10's size, of its loader alone, of a test.
 
-    The loader's are what the host needs to shuffle, crop, mirror and normalise.
+    The loader's are what the host needs to shuffle, crop, mirror and normalise. The test is that of
+    a training run after every epoch, with a fifth as many pictures.
     """
     random = numpy.random.RandomState(0)
     images = random.randint(0, 256, (pictures, 3, 32, 32)).astype(numpy.uint8)
     dataset = data.Dataset(images, random.randint(0, 10, pictures), [str(i) for i in range(10)])
+    normalize = transforms.Normalize([0.5] * 3, [0.25] * 3)
     transform = transforms.Compose([
-        transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(),
-        transforms.Normalize([0.5] * 3, [0.25] * 3),
+        transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), normalize,
     ])  # fmt: skip
     loader = data.DataLoader(dataset, batch, shuffle=True, transform=transform)
     net = models.create(network).to(place)
@@ -236,4 +238,9 @@ def epoch(network: str, batch: int, place: str, pictures: int = 50_000) -> dict[
             work(images, labels)
         backend.synchronize()
         found[title] = time.perf_counter() - start
+    tests = dataset.take(pictures // 5)
+    evaluate(net, tests, normalize)  # compiles
+    start = time.perf_counter()
+    evaluate(net, tests, normalize)
+    found["test"] = time.perf_counter() - start
     return found

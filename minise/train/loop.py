@@ -307,9 +307,11 @@ class Run:
     def result(self) -> str:
         best = self.position.history[self.position.best_epoch() - 1]
         last = self.position.history[-1]
+        minutes = sum(metrics["seconds"] for metrics in self.position.history) / 60
         return (
             f"{self.config.model}: test accuracy {last['test_accuracy']:.2%}, "
-            f"best {best['test_accuracy']:.2%} (epoch {best['epoch']})"
+            f"best {best['test_accuracy']:.2%} (epoch {best['epoch']}); "
+            f"all epochs together took {minutes:.1f} minutes"
         )
 
 
