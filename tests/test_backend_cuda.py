@@ -6,7 +6,9 @@ same sources and with all of minise's own Python around them: see cuda_on_host.p
 
 from __future__ import annotations
 
+import importlib
 import math
+import os
 from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
@@ -34,21 +36,51 @@ from minise.backend.cuda import launch
 dtypes = pytest.mark.parametrize("dtype", TOLERANCES)
 
 
+needs_compiler = pytest.mark.skipif(cuda_on_host.COMPILER is None, reason="g++ is not installed")
+
+
+def missing_compilers() -> list[str]:
+    """Why tests in this file are skipped."""
+    found = [] if cuda_on_host.COMPILER else ["g++ is not installed"]
+    try:
+        importlib.import_module("cupy.cuda.compiler")._get_nvrtc_version()
+    except ImportError:
+        found.append("CuPy is not installed")
+    except Exception as error:  # of whatever looked for the library in vain
+        found.append(f"NVRTC is not installed: {error}")
+    return found
+
+
+@pytest.mark.skipif("CI" not in os.environ, reason="only a build (.ci/run) has to have everything")
+def test_a_build_skips_none_of_these_tests():
+    assert missing_compilers() == []
+
+
+def test_a_compiler_that_is_missing_is_noticed(monkeypatch):
+    pytest.importorskip("cupy.cuda.compiler", reason="CuPy is not installed")
+    monkeypatch.setattr(cuda_on_host, "COMPILER", None)
+    monkeypatch.setattr("cupy.cuda.compiler._get_nvrtc_version", lambda: 1 / 0)
+    reasons = ["g++ is not installed", "NVRTC is not installed: division by zero"]
+    assert missing_compilers() == reasons
+    with pytest.raises(pytest.skip.Exception, match=reasons[1]):
+        nvrtc("", "float", "sm_90")
+
+
 # --- they compile ---------------------------------------------------------------------------------
 
 
 def nvrtc(code: str, real: str, architecture: str) -> bytes:
     """The code for a GPU of that architecture; skips the test where CuPy or NVRTC is missing."""
-    compiler = pytest.importorskip("cupy.cuda.compiler", reason="CuPy is not installed")
-    try:
-        compiler._get_nvrtc_version()
-    except Exception as error:  # of whatever looked for the library in vain
-        pytest.skip(f"NVRTC is not installed: {error}")
+    for reason in missing_compilers():
+        if not reason.startswith("g++"):
+            pytest.skip(reason)
+    compiler = importlib.import_module("cupy.cuda.compiler")
     program = compiler._NVRTCProgram(code, "minise.cu", method="cubin")
     cupys_own = ("-ftz=true", "--device-as-default-execution-space", f"-arch={architecture}")
     return program.compile((*launch.options(real), *cupys_own))[0]
 
 
+# Every source for each of the three, both types; ten seconds each, so not the whole grid.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("real", "architecture"), [("float", "sm_75"), ("double", "sm_80"), ("float", "sm_90")]
@@ -97,8 +129,6 @@ def test_cupy_takes_the_sources(monkeypatch):
 
 
 # --- they compute the right numbers ---------------------------------------------------------------
-
-needs_compiler = pytest.mark.skipif(cuda_on_host.COMPILER is None, reason="g++ is not installed")
 
 
 @pytest.fixture(scope="module")
