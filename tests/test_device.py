@@ -6,6 +6,8 @@ test_models_parity.py, optimisers in test_optim.py.
 
 from __future__ import annotations
 
+from unittest import mock
+
 import devices
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from minise import backend, models, nn, optim
 from minise import functional as F
 from minise.autograd import Tensor
 from minise.data import DataLoader
-from minise.models import blocks, resnet
+from minise.models import blocks, resnet, vgg
 from minise.models.options import Options
 from minise.train import Config, datasets, train
 from minise.train.step import WARM_UP, CapturedStep, Step
@@ -41,6 +43,8 @@ FAMILIES = {
         lambda: resnet.ResNet(blocks.BasicBlock, (1, 1, 1, 1), options(variant="caffe")), 32,
     ),
     "resnext": (lambda: resnet.ResNet(blocks.ResNeXtBottleneck, (1, 1, 1, 1), options()), 32),
+    "senet": (lambda: ShortSENet(options()), 16),
+    "vgg": (lambda: narrow_vgg(), 32),
     "bn_inception": (lambda: models.create("se_bn_inception", 3, 4), 32),
     "mobilenet": (lambda: models.create("se_mobilenet", 3, 4), 32),
     "squeeze by max, gate tanh": (
@@ -48,6 +52,25 @@ FAMILIES = {
     ),
     "with dropout": (lambda: WithDropout(), 8),
 }  # fmt: skip
+
+
+class ShortSENet(resnet.SENet154):
+    """Two stages of one block; stem and end are those of SENet-154."""
+
+    def __init__(self, options):
+        resnet.ResNet.__init__(self, blocks.SENetBottleneck, (1, 1, 0, 0), options)
+        self.dropout, self.fc = nn.Dropout(0.2), nn.Linear(512, options.num_classes)
+
+
+def narrow_vgg():
+    """VGG-16 with 4 or 8 channels in place of 64 to 512, and 16 in place of 4096."""
+
+    def linear(*sizes):
+        return nn.Linear(*({512 * 7 * 7: 8 * 7 * 7, 4096: 16}.get(size, size) for size in sizes))
+
+    widths = (4, 4), (4, 4), (8, 8, 8), (8, 8, 8), (8, 8, 8)
+    with mock.patch.multiple(vgg, WIDTHS=widths, Linear=linear):
+        return vgg.VGG16(options())
 
 
 class WithDropout(nn.Module):
