@@ -642,7 +642,7 @@ def test_sgd_with_a_momentum_that_lies_in_another_order(device, compiled):
 
 
 def training_step(place, dtype, x):
-    """Logits, gradients and buffers; what was launched; how often the host waited for the device."""
+    """Logits, gradients and buffers, and how often the host waited for the device."""
     minise.manual_seed(0)
     net = models.create("se_resnet20", num_classes=10)
     for tensor in (*net.parameters(), *net.buffers()):
