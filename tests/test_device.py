@@ -202,10 +202,13 @@ def new_step(device, make=optim.SGD, **choices):
     return Step(model, make(model.parameters(), **choices), 3)
 
 
-def run(step, count=WARM_UP + 4, call=None):
-    """Losses, hits and weights after some steps with a learning rate that changes."""
+def run(step, size=(4, 8), call=None, count=WARM_UP + 4):
+    """Losses, hits and weights after some steps with a learning rate that changes.
+
+    size  pictures in a batch, side of a picture
+    """
     results = []
-    images, labels = batch(8, dtype="float32")
+    images, labels = batch(size[1], size[0], "float32")
     for number in range(count):
         results.append((call or step)(np.roll(images, number, 0), np.roll(labels, number)))
         for group in step.optimizer.param_groups:
@@ -220,14 +223,26 @@ RULES = {
 }
 
 
+# At the larger size the sums of BatchNorm and of the gradients of weights are split.
+every_size = pytest.mark.parametrize(
+    ("device", "size"),
+    [
+        pytest.param("strict", (4, 8)),
+        pytest.param("cupy", (4, 8), marks=pytest.mark.gpu),
+        pytest.param("cupy", (32, 32), marks=pytest.mark.gpu),
+    ],
+    indirect=["device"],
+)
+
+
 @pytest.mark.parametrize("rule", RULES)
-@devices.every
-def test_captured_equals_eager(device, rule):
+@every_size
+def test_captured_equals_eager(device, size, rule):
     eager, step = (new_step(device, **RULES[rule]) for _ in range(2))
     said = []
     with devices.own_kernels():
-        expected, weights = run(eager)
-        found, others = run(step, call=CapturedStep(step, said.append))
+        expected, weights = run(eager, size)
+        found, others = run(step, size, CapturedStep(step, said.append))
     assert said == []
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     for key, value in weights.items():
@@ -235,13 +250,13 @@ def test_captured_equals_eager(device, rule):
 
 
 @pytest.mark.parametrize("captured", [False, True])
-@devices.every
-def test_two_runs_give_the_same_bits(device, captured):
+@every_size
+def test_two_runs_give_the_same_bits(device, size, captured):
     outcomes = []
     with devices.own_kernels():
         for _ in range(2):
             step = new_step(device, **RULES["sgd"])
-            outcomes.append(run(step, call=CapturedStep(step) if captured else None))
+            outcomes.append(run(step, size, CapturedStep(step) if captured else None))
     assert outcomes[0][0] == outcomes[1][0]
     for key, value in outcomes[0][1].items():
         assert value.tobytes() == outcomes[1][1][key].tobytes(), key
