@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib import metadata
 from pathlib import Path
 
 import numpy
 import threadpoolctl
 import torch
 
+import minise
 from minise.backend import threads
 
 
@@ -41,10 +41,9 @@ def blas() -> str:
 
 def describe() -> str:
     """One line."""
-    names = ("minise", "numpy", "torch")
-    packages = ", ".join(f"{name} {metadata.version(name)}" for name in names)
     return (
         f"{processor()}, {cores()} cores, {platform.system()}, Python {platform.python_version()}, "
-        f"{packages}, {blas()}, minise {threads.get_num_threads()} threads, "
+        f"minise {minise.__version__}, numpy {numpy.__version__}, torch {torch.__version__}, "
+        f"{blas()}, minise {threads.get_num_threads()} threads, "
         f"PyTorch {torch.get_num_threads()} threads"
     )

@@ -2,11 +2,14 @@
 
     make gpu                                   the tests that need a GPU, then all of this
     python benchmarks/gpu.py                   half an hour; needs CuPy and a PyTorch with CUDA
-    python benchmarks/gpu.py --only se_resnet20,epoch --rounds 3
+    python benchmarks/gpu.py --minutes 8       begin nothing new after that time
+    python benchmarks/gpu.py --only se_resnet20,epoch
     python benchmarks/gpu.py --quick           two rounds of a small network: does it work?
 
-Contestants take turns and have the same weights; their first losses have to agree. Leaves
-benchmarks/results/gpu-DATE.json (every single time) and .md; with --only the parts are in the name.
+Contestants take turns and have the same weights; who computes another loss is left out. Leaves
+benchmarks/results/gpu-DATE.json (every single time) and .md, written anew after every part. A later
+run of the same day goes on with them: what is there is not measured again. After a change to minise
+name another folder with --out.
 """
 
 from __future__ import annotations
@@ -16,21 +19,24 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
-from importlib import metadata
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gpu_report
 import gpu_steps
+import numpy
 import torch
 from breakdown import Clock
 from context import processor
 from gpu_report import Case
+from interleave import Timing
 
 import minise
-from minise import backend, models
+from minise import backend, files, models
 from minise import functional as F
 
 NETWORKS = {"se_resnet20": (128, 1024), "resnet20": (128, 1024), "se_resnet50": (64,)}
@@ -47,38 +53,88 @@ def main() -> int:
     chosen = arguments.only.split(",") if arguments.only else PARTS
     if unknown := set(chosen) - set(PARTS):
         raise ValueError(f"unknown part {', '.join(unknown)}, expected some of {', '.join(PARTS)}")
-    rounds = arguments.rounds or (2 if arguments.quick else 9)
+    path = arguments.out / f"{'quick' if arguments.quick else 'gpu'}-{date.today()}"
     results: dict[str, Any] = {
-        "date": date.today().isoformat(), "context": describe(), "rounds": rounds, "steps": {},
+        "date": date.today().isoformat(), "context": describe(),
+        "rounds": arguments.rounds or (2 if arguments.quick else 9), "steps": {},
     }  # fmt: skip
     print(results["context"], flush=True)
-    path = arguments.out / name_of_results(chosen, arguments.quick, results["date"])
-    for case in cases(arguments.quick):
-        if case.network in chosen:
-            print(f"{case.title} ...", flush=True)
-            found = gpu_steps.measure(case, rounds, CALLS[case.network])
-            results["steps"][case.title] = {"batch": case.batch, "tf32": case.tf32, **found}
-            results["steps"][case.title]["work"] = work(case)
-            if "memory" in chosen:
-                results.setdefault("memory", {})[case.title] = {
-                    name: memory_in_a_process(case, name) for name in found["timings"]
-                }
+    if not arguments.quick:
+        results |= kept(path.with_suffix(".json"), results)
+    start, left = time.monotonic(), 0
+    for section, title, measure in parts(chosen, arguments.quick, results):
+        name = f"{section}: {title}" if title else section
+        if title in results.get(section, {}) if title else section in results:
+            print(f"{name}: is there already", flush=True)
+        elif arguments.minutes and time.monotonic() - start > 60 * arguments.minutes:
+            left += 1
+        else:
+            print(f"{name} ...", flush=True)
+            if title:
+                results.setdefault(section, {})[title] = measure()
+            else:
+                results[section] = measure()
             write(results, gpu_report.markdown(results), path)  # what comes next may fail
-    if "floor" in chosen:
-        results["rates"] = gpu_steps.rates("cuda")
-    if "epoch" in chosen and not arguments.quick:
-        print("epoch ...", flush=True)
-        results["epoch"] = gpu_steps.epoch("se_resnet20", 128, "cupy")
-    text = gpu_report.markdown(results)
-    print(text)
-    write(results, text, path)
+    print(gpu_report.markdown(results))
+    print(f"{path}.json and .md" + (f"; {left} parts left: run this again" if left else ""))
     return 0
 
 
-def name_of_results(chosen: Sequence[str], quick: bool, day: str) -> str:
-    """Runs of other parts have other names: none overwrites another's results."""
-    parts = [] if set(chosen) == set(PARTS) else [part for part in PARTS if part in chosen]
-    return "-".join(["quick" if quick else "gpu", day, *parts])
+Part = tuple[str, str, Callable[[], Any]]  # where in the results it goes, and what finds it
+
+
+def parts(chosen: Sequence[str], quick: bool, results: dict[str, Any]) -> Iterator[Part]:
+    """In the order in which they are measured: what the project aims at comes first."""
+
+    def of(case: Case) -> Iterator[Part]:
+        if case.network in chosen:
+            yield "steps", case.title, partial(steps, case, results["rounds"])
+            if "memory" in chosen:
+                yield "memory", case.title, partial(memory, case, results)
+
+    first, second, *others = cases(quick)
+    yield from of(first)
+    yield from of(second)
+    if "epoch" in chosen and not quick:
+        yield "epoch", "", partial(gpu_steps.epoch, "se_resnet20", 128, "cupy")
+    if "floor" in chosen:
+        yield "rates", "", partial(gpu_steps.rates, "cuda")
+    for case in others:
+        yield from of(case)
+
+
+def steps(case: Case, rounds: int) -> dict[str, Any]:
+    found = gpu_steps.measure(case, rounds, CALLS[case.network])
+    return {"batch": case.batch, "tf32": case.tf32, **found, "work": work(case)}
+
+
+def memory(case: Case, results: dict[str, Any]) -> dict[str, int | None]:
+    """Of all whose steps ran."""
+    names = results["steps"][case.title]["timings"]
+    return {name: memory_in_a_process(case, name) for name in names}
+
+
+def kept(path: Path, results: dict[str, Any]) -> dict[str, Any]:
+    """What an earlier run left at `path`, if any.
+
+    Raises ValueError for a file that is something else, or was measured in another way than
+    `results`, which are still empty, will be.
+    """
+    if not path.exists():
+        return {}
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        for row in found["steps"].values():
+            row["timings"] = {name: Timing(**timing) for name, timing in row["timings"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is no file of results: {error!r}") from None
+    for name in ("context", "rounds"):
+        if found.get(name) != results[name]:
+            raise ValueError(
+                f"{path} has {name} {found.get(name)!r}, this run {results[name]!r}; "
+                "choose another --out"
+            )
+    return found
 
 
 def cases(quick: bool) -> list[Case]:
@@ -105,11 +161,10 @@ def describe() -> str:
     """On which GPU and with what: one line."""
     cupy = backend.get("cupy").xp
     driver = cupy.cuda.runtime.driverGetVersion()
-    names = ("minise", "numpy", "torch")
-    packages = ", ".join(f"{name} {metadata.version(name)}" for name in names)
     return (
         f"{torch.cuda.get_device_name()}, driver for CUDA {driver // 1000}.{driver % 1000 // 10}, "
-        f"{processor()}, {platform.system()}, Python {platform.python_version()}, {packages}, "
+        f"{processor()}, {platform.system()}, Python {platform.python_version()}, "
+        f"minise {minise.__version__}, numpy {numpy.__version__}, torch {torch.__version__}, "
         f"CuPy {cupy.__version__}, PyTorch's CUDA {torch.version.cuda} and cuDNN "
         f"{torch.backends.cudnn.version()}; TF32 unless set: products "
         f"{torch.backends.cuda.matmul.allow_tf32}, convolutions {torch.backends.cudnn.allow_tf32}"
@@ -154,9 +209,8 @@ def memory_of(network: str, batch: str, tf32: str, contestant: str) -> int:
 def write(results: dict[str, Any], text: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     numbers = json.dumps(results, indent=1, ensure_ascii=False, default=vars)
-    path.with_suffix(".json").write_text(numbers + "\n")
-    path.with_suffix(".md").write_text(text)
-    print(f"written to {path}.json and .md")
+    files.write(path.with_suffix(".json"), numbers + "\n")
+    files.write(path.with_suffix(".md"), text)
 
 
 def parse() -> argparse.Namespace:
@@ -164,6 +218,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--only", help="parts, separated by commas: " + ",".join(PARTS))
     parser.add_argument("--quick", action="store_true", help="a small batch, two rounds")
     parser.add_argument("--rounds", type=int, help="turns of each contestant")
+    parser.add_argument("--minutes", type=float, help="begin no new part after so many minutes")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     return parser.parse_args()

@@ -36,6 +36,7 @@ CHECKED = (
     "minise/nn",
     "minise/ops",
     "minise/optim",
+    "minise/train",
 )
 
 Names = dict[str, dict[str, str]]
@@ -120,6 +121,20 @@ def _chain_after_xp(node: ast.Attribute) -> str | None:
         rest = rest.value
     is_xp = isinstance(rest, ast.Attribute) or (isinstance(rest, ast.Name) and rest.id == "xp")
     return ".".join(reversed(parts)) if is_xp and parts else None
+
+
+def chains(source: str, start: str) -> Iterator[str]:
+    """`"cupy.cuda.Device"`, and every longer chain of names that begins with `start`."""
+    for node in ast.walk(ast.parse(source)):
+        parts: list[str] = []
+        rest: ast.AST = node
+        while isinstance(rest, ast.Attribute):
+            parts.append(rest.attr)
+            rest = rest.value
+        if parts and isinstance(rest, ast.Name):
+            chain = ".".join([rest.id, *reversed(parts)])
+            if chain.startswith(start + "."):
+                yield chain
 
 
 def check(root: Path = ROOT) -> list[str]:

@@ -185,6 +185,11 @@ def test_cupy_that_works(no_cupy):
     assert (made.name, made.xp, made.array_type) == ("cupy", cupy, cupy.ndarray)
     made.synchronize()
     assert cupy.waited == [True]
+    cupy.cuda.Device = lambda: SimpleNamespace(compute_capability="80")
+    made.check_tf32()
+    cupy.cuda.Device = lambda: SimpleNamespace(compute_capability="75")
+    with pytest.raises(RuntimeError, match=r"^tf32: expected a GPU of .* this one has 7\.5$"):
+        made.check_tf32()
 
 
 def test_import_loads_nothing_heavy():

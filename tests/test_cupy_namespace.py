@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import cupy_namespace
 import pytest
 
@@ -13,7 +15,8 @@ def test_every_xp_name_of_minise_exists_in_cupy() -> None:
 def test_the_check_looks_at_the_ops() -> None:
     """A check whose paths went stale would pass for ever."""
     assert (cupy_namespace.ROOT / "minise" / "ops").is_dir()
-    assert {"minise/ops", "minise/nn", "minise/backend"} < set(cupy_namespace.CHECKED)
+    rooms = {"minise/ops", "minise/nn", "minise/backend", "minise/train"}
+    assert rooms < set(cupy_namespace.CHECKED)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +57,33 @@ def test_a_planted_numpy_only_call_is_found(tmp_path, line: str, complaint: str)
 def test_what_cupy_has_is_left_alone(line: str) -> None:
     names = cupy_namespace.load()
     assert list(cupy_namespace.check_source(line, "planted.py", names)) == []
+
+
+def chains_of_cuda() -> set[str]:
+    """Those in minise's sources: `"cupy.cuda.runtime.memGetInfo"`, ..."""
+    files = (cupy_namespace.ROOT / "minise" / "backend").rglob("*.py")
+    sources = (file.read_text(encoding="utf-8") for file in files)
+    return {chain for source in sources for chain in cupy_namespace.chains(source, "cupy.cuda")}
+
+
+def test_the_chains_are_found() -> None:
+    source = "def f(cupy):\n    return cupy.cuda.Device().id, cupy.cuda.runtime.memGetInfo()[0]"
+    assert {*cupy_namespace.chains(source, "cupy.cuda")} == {
+        "cupy.cuda.Device", "cupy.cuda.runtime", "cupy.cuda.runtime.memGetInfo",
+    }  # fmt: skip
+    assert {"cupy.cuda.Device", "cupy.cuda.runtime.memGetInfo"} < chains_of_cuda()
+
+
+def test_every_name_of_cupy_cuda_exists() -> None:
+    """These are no array functions, so the snapshot does not have them."""
+    cupy = pytest.importorskip("cupy")
+    missing = []
+    for chain in sorted(chains_of_cuda() | {"cupy.cuda.Planted"}):
+        try:
+            operator.attrgetter(chain.removeprefix("cupy."))(cupy)
+        except AttributeError:
+            missing.append(chain)
+    assert missing == ["cupy.cuda.Planted"]
 
 
 def test_the_snapshot_agrees_with_the_cupy_installed_here() -> None:

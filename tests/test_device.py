@@ -6,6 +6,8 @@ test_models_parity.py, optimisers in test_optim.py.
 
 from __future__ import annotations
 
+from unittest import mock
+
 import devices
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from minise import backend, models, nn, optim
 from minise import functional as F
 from minise.autograd import Tensor
 from minise.data import DataLoader
-from minise.models import blocks, resnet
+from minise.models import blocks, resnet, vgg
 from minise.models.options import Options
 from minise.train import Config, datasets, train
 from minise.train.step import WARM_UP, CapturedStep, Step
@@ -41,6 +43,8 @@ FAMILIES = {
         lambda: resnet.ResNet(blocks.BasicBlock, (1, 1, 1, 1), options(variant="caffe")), 32,
     ),
     "resnext": (lambda: resnet.ResNet(blocks.ResNeXtBottleneck, (1, 1, 1, 1), options()), 32),
+    "senet": (lambda: ShortSENet(options()), 16),
+    "vgg": (lambda: narrow_vgg(), 32),
     "bn_inception": (lambda: models.create("se_bn_inception", 3, 4), 32),
     "mobilenet": (lambda: models.create("se_mobilenet", 3, 4), 32),
     "squeeze by max, gate tanh": (
@@ -48,6 +52,25 @@ FAMILIES = {
     ),
     "with dropout": (lambda: WithDropout(), 8),
 }  # fmt: skip
+
+
+class ShortSENet(resnet.SENet154):
+    """Two stages of one block; stem and end are those of SENet-154."""
+
+    def __init__(self, options):
+        resnet.ResNet.__init__(self, blocks.SENetBottleneck, (1, 1, 0, 0), options)
+        self.dropout, self.fc = nn.Dropout(0.2), nn.Linear(512, options.num_classes)
+
+
+def narrow_vgg():
+    """VGG-16 with 4 or 8 channels in place of 64 to 512, and 16 in place of 4096."""
+
+    def linear(*sizes):
+        return nn.Linear(*({512 * 7 * 7: 8 * 7 * 7, 4096: 16}.get(size, size) for size in sizes))
+
+    widths = (4, 4), (4, 4), (8, 8, 8), (8, 8, 8), (8, 8, 8)
+    with mock.patch.multiple(vgg, WIDTHS=widths, Linear=linear):
+        return vgg.VGG16(options())
 
 
 class WithDropout(nn.Module):
@@ -179,10 +202,13 @@ def new_step(device, make=optim.SGD, **choices):
     return Step(model, make(model.parameters(), **choices), 3)
 
 
-def run(step, count=WARM_UP + 4, call=None):
-    """Losses, hits and weights after some steps with a learning rate that changes."""
+def run(step, size=(4, 8), call=None, count=WARM_UP + 4):
+    """Losses, hits and weights after some steps with a learning rate that changes.
+
+    size  pictures in a batch, side of a picture
+    """
     results = []
-    images, labels = batch(8, dtype="float32")
+    images, labels = batch(size[1], size[0], "float32")
     for number in range(count):
         results.append((call or step)(np.roll(images, number, 0), np.roll(labels, number)))
         for group in step.optimizer.param_groups:
@@ -197,14 +223,26 @@ RULES = {
 }
 
 
+# At the larger size the sums of BatchNorm and of the gradients of weights are split.
+every_size = pytest.mark.parametrize(
+    ("device", "size"),
+    [
+        pytest.param("strict", (4, 8)),
+        pytest.param("cupy", (4, 8), marks=pytest.mark.gpu),
+        pytest.param("cupy", (32, 32), marks=pytest.mark.gpu),
+    ],
+    indirect=["device"],
+)
+
+
 @pytest.mark.parametrize("rule", RULES)
-@devices.every
-def test_captured_equals_eager(device, rule):
+@every_size
+def test_captured_equals_eager(device, size, rule):
     eager, step = (new_step(device, **RULES[rule]) for _ in range(2))
     said = []
     with devices.own_kernels():
-        expected, weights = run(eager)
-        found, others = run(step, call=CapturedStep(step, said.append))
+        expected, weights = run(eager, size)
+        found, others = run(step, size, CapturedStep(step, said.append))
     assert said == []
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     for key, value in weights.items():
@@ -212,13 +250,13 @@ def test_captured_equals_eager(device, rule):
 
 
 @pytest.mark.parametrize("captured", [False, True])
-@devices.every
-def test_two_runs_give_the_same_bits(device, captured):
+@every_size
+def test_two_runs_give_the_same_bits(device, size, captured):
     outcomes = []
     with devices.own_kernels():
         for _ in range(2):
             step = new_step(device, **RULES["sgd"])
-            outcomes.append(run(step, call=CapturedStep(step) if captured else None))
+            outcomes.append(run(step, size, CapturedStep(step) if captured else None))
     assert outcomes[0][0] == outcomes[1][0]
     for key, value in outcomes[0][1].items():
         assert value.tobytes() == outcomes[1][1][key].tobytes(), key

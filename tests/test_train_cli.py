@@ -1,11 +1,14 @@
 """`minise train` and `minise eval`: one clear line for every mistake, and nothing half done."""
 
 import os
+from dataclasses import replace
 
+import parity  # noqa: F401  (registers the backend "strict", a stand-in for CuPy)
 import pytest
 import tiny_run
 
-from minise import cli
+from minise import backend, cli
+from minise.backend import cuda, registry
 from minise.data import CIFAR10
 from minise.train import Config, demo, launch
 
@@ -95,6 +98,15 @@ def test_bad_pictures(refuse, tmp_path):
     for path in (tmp_path / "pictures" / "train" / "red").iterdir():
         path.write_bytes(b"no picture")
     assert "holds no picture that can be read" in refuse("train", "--data", "pictures")
+
+
+def test_tf32_on_a_gpu_without_it(refuse, pictures, monkeypatch):
+    device = replace(backend.get("strict"), check_tf32=lambda: cuda.launch.check_has_tf32("75"))
+    monkeypatch.setitem(registry._by_name, "strict", device)
+    arguments = tiny_run.arguments(pictures, backend="strict", epochs=1)
+    for _ in range(2):  # or the second time the folder would be in use
+        line = refuse("train", "--out", "run", "--tf32", *arguments)
+        assert "tf32: expected a GPU of compute capability 8.0 (Ampere) or newer" in line
 
 
 def test_a_run_resumed_with_other_settings(refuse, finished):

@@ -150,7 +150,16 @@ def test_best_is_the_first_of_the_best_epochs(stopped, monkeypatch, tmp_path):
     )  # fmt: skip
     run.finish()
     assert saved == {"last.safetensors": [1, 2, 3, 4], "best.safetensors": [1, 2]}
-    assert run.result() == "se_resnet8: test accuracy 40.00%, best 60.00% (epoch 2)"
+    for metrics, seconds in zip(run.position.history, (20, 30, 40, 6), strict=True):
+        metrics["seconds"] = seconds
+    assert run.result() == (
+        "se_resnet8: test accuracy 40.00%, best 60.00% (epoch 2); all epochs together took "
+        "1.6 minutes"
+    )
+    run.save()
+    resumed = stopped(epochs=4)
+    resumed.resume()
+    assert resumed.result() == run.result()
 
 
 def test_limit(run):

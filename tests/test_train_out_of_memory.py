@@ -90,6 +90,23 @@ def test_the_arrays_of_the_step_that_failed_are_let_go(small_gpu, monkeypatch):
 ADVICE = "close what else uses the device, or compute on the CPU (backend numpy)"
 
 
+def full(*args, **options):
+    raise MemoryError("Out of memory allocating 3,221,225,472 bytes (allocated so far: 5).")
+
+
+FIGURES = "asked for 3.0 GiB more; 7.0 GiB are in use, 256.0 MiB free"
+
+
+def test_a_network_that_does_not_fit(small_gpu, pictures, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "run"
+    monkeypatch.setattr(nn.Module, "to", full)
+    arguments = tiny_run.arguments(pictures, backend="strict")
+    assert cli.main(["train", "--out", str(out), *arguments]) == 2
+    line = f"minise train: out of memory: the network {FIGURES}; {ADVICE}\n"
+    assert capsys.readouterr().err == line
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("where", ["the network", "pictures"])
 def test_looking_at_a_run_says_what_was_missing(
     small_gpu, pictures, tmp_path, capsys, monkeypatch, where
@@ -98,21 +115,17 @@ def test_looking_at_a_run_says_what_was_missing(
     assert cli.main(["train", "--out", str(run), *tiny_run.arguments(pictures, epochs=1)]) == 0
     capsys.readouterr()
 
-    def full(*args, **options):
-        raise MemoryError("Out of memory allocating 3,221,225,472 bytes (allocated so far: 5).")
-
     if where == "the network":
         monkeypatch.setattr(nn.Module, "to", full)
         evaluating = predicting = where
     else:
         monkeypatch.setattr(F, "conv2d", full)
         evaluating, predicting = "evaluating a batch of 256", "a picture of 32 × 32 pixels"
-    figures = "asked for 3.0 GiB more; 7.0 GiB are in use, 256.0 MiB free"
     for command, what in (
         (["eval", str(run)], evaluating), (["predict", str(run), str(picture)], predicting)
     ):  # fmt: skip
         assert cli.main([*command, "--backend", "strict"]) == 2
-        line = f"minise {command[0]}: out of memory: {what} {figures}; {ADVICE}\n"
+        line = f"minise {command[0]}: out of memory: {what} {FIGURES}; {ADVICE}\n"
         assert capsys.readouterr().err == line
 
 

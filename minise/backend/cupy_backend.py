@@ -44,6 +44,9 @@ def create() -> Backend:
         free, total = cupy.cuda.runtime.memGetInfo()
         return total - free, free
 
+    def check_tf32() -> None:
+        cuda.launch.check_has_tf32(cupy.cuda.Device().compute_capability)
+
     return Backend(
         name="cupy",
         xp=cupy,
@@ -55,6 +58,7 @@ def create() -> Backend:
         sgd=cuda.sgd.step,
         recorder=new_recorder,
         is_recording=lambda: cupy.cuda.get_current_stream().is_capturing(),
+        check_tf32=check_tf32,
         memory=memory,
     )
 

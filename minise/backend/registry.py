@@ -33,6 +33,7 @@ class Backend:
     sgd          a step of `optim.SGD` for many parameters in one kernel; None: there is none
     recorder     makes a Recorder (see capture.py); None: computations cannot be recorded
     is_recording whether what this thread asks of the device is being recorded right now
+    check_tf32   raises RuntimeError, saying what is needed, where the device has no TF32
     memory       bytes of the device that are in use, and free; None where there is no device
     """
 
@@ -47,6 +48,7 @@ class Backend:
     sgd: Kernel | None = None
     recorder: Callable[[], Recorder] | None = None
     is_recording: Callable[[], bool] = lambda: False
+    check_tf32: Callable[[], None] = lambda: None
     memory: Callable[[], tuple[int, int]] | None = None
 
     def as_array(self, value: Any, dtype: Any = None) -> Any:

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from .. import backend, files
 from ..autograd import Array
+from ..backend.device_memory import explained
 from ..data import DataLoader
 from ..models import create
 from ..models.weights import save_weights
@@ -58,7 +59,8 @@ def train(
     The first Ctrl-C (or SIGTERM) saves after the current step and raises KeyboardInterrupt.
 
     Raises ValueError or OSError, before anything is written, for data that is missing or damaged,
-    for an `out` that is in use, and for settings that differ from those of the run to resume;
+    for an `out` that is in use, and for settings that differ from those of the run to resume, and
+    RuntimeError for a backend that does not work here, or that has no TF32 where it is asked for;
     OSError where a file cannot be written and DivergedError where the loss is no longer a finite
     number. The last checkpoint is unharmed in all cases.
     """
@@ -67,6 +69,8 @@ def train(
         check_same(Config.load(out), config)
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists and is not empty; --resume goes on with a run")
+    if config.tf32:
+        backend.get(config.backend).check_tf32()
     data = datasets.load(config)
     for message in data.skipped if progress else ():
         print(f"left out: {message}")
@@ -112,7 +116,8 @@ class Run:
         self.interrupt, self.progress = interrupt, progress
         backend.random.manual_seed(config.seed)
         model = create(num_classes=data.num_classes, **config.model_options)
-        self.model = model.to(config.backend)
+        with explained(backend.get(config.backend), "the network"):
+            self.model = model.to(config.backend)
         self.optimizer = SGD(
             self.model.parameters(), config.lr, config.momentum,
             weight_decay=config.weight_decay, nesterov=config.momentum > 0,
@@ -302,9 +307,11 @@ class Run:
     def result(self) -> str:
         best = self.position.history[self.position.best_epoch() - 1]
         last = self.position.history[-1]
+        minutes = sum(metrics["seconds"] for metrics in self.position.history) / 60
         return (
             f"{self.config.model}: test accuracy {last['test_accuracy']:.2%}, "
-            f"best {best['test_accuracy']:.2%} (epoch {best['epoch']})"
+            f"best {best['test_accuracy']:.2%} (epoch {best['epoch']}); "
+            f"all epochs together took {minutes:.1f} minutes"
         )
 
 
