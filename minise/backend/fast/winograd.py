@@ -42,8 +42,9 @@ from .products import small_product
 
 Array = Any
 
-LEAST = 16  # channels on either side, or the products are too narrow for their BLAS
+NARROWEST = 16  # channels on either side, or the products are too narrow for their BLAS
 PIECE = 3 << 20  # bytes of rows and products at a time: more than an L2 cache, but calls cost too
+LEAST_PIECE = 1 << 19  # bytes; with less the products are too short for their BLAS
 STRETCHES = 8  # or a multiple, that the workers take as they get free
 SUMS = 1 << 25  # bytes that sums for dW may take in all; beyond, each worker has one stretch
 
@@ -58,7 +59,7 @@ def suits(op: Any) -> bool:
         (R, S, *op.stride, op.groups) == (3, 3, 1, 1, 1)
         and op.padding == ((1, 1), (1, 1))
         and op.x.shape[2] % 2 == 0
-        and min(O, C) >= LEAST
+        and min(O, C) >= NARROWEST
         and not small_product()
     )
 
@@ -92,6 +93,7 @@ def multiply_all(
     (N, H, W, C), O = x.shape, kernel.shape[3]
     needed = 2 * x.nbytes // C * (C + O)
     pieces = STRETCHES * -(-needed // (STRETCHES * PIECE))
+    pieces = max(min(pieces, needed // LEAST_PIECE), 1)
     images = -(-N // pieces)
     U = transformed(kernel) if y is not None else None
     few = dy is None or 4 * kernel.nbytes * pieces < 3 * SUMS  # dU has four matrices
