@@ -23,7 +23,7 @@ site: $(VENV)/.site  ## write the lessons as a web site, to be read without a ne
 	$(RUN) lessons/site/build.py
 
 test: $(VENV)/.test  ## run the tests (compares with PyTorch too where .venv has it)
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadfile
 
 oldest:  ## run the lessons with the oldest NumPy that minise supports, in .venv-oldest
 	PIP_CONSTRAINT=tests/oldest.txt $(MAKE) --no-print-directory setup VENV=.venv-oldest

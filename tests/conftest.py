@@ -54,6 +54,19 @@ def device(request):
     return devices.require(request.param).name
 
 
+# With `pytest -n` the comparisons are made by workers, and reported by the process that started them.
+
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["compared"] = parity.compared
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    parity.compared.update(getattr(node, "workeroutput", {}).get("compared", {}))
+
+
 def pytest_terminal_summary(terminalreporter):
     if parity.compared:
         terminalreporter.write_line(parity.summary())

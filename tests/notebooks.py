@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import nbformat
@@ -54,6 +55,17 @@ def text_of(cell: nbformat.NotebookNode) -> str:
 
 def texts(notebook: nbformat.NotebookNode) -> list[str]:
     return [text_of(cell) for cell in notebook.cells]
+
+
+RESIDUE = re.compile(r"[-−]?\d+(\.\d+)?e[-−]0*([7-9]|[1-9]\d+)\b")  # smaller than 1e-6
+
+
+def same_everywhere(notebook: nbformat.NotebookNode) -> list[str]:
+    """The texts without what differs from one processor to the next.
+
+    That is numbers that would be 0 but for rounding, and the spaces that line up with them.
+    """
+    return [re.sub(" +", " ", RESIDUE.sub("0", text)) for text in texts(notebook)]
 
 
 def judged(check: Check, name: str, code: str) -> Verdict:

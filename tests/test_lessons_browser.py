@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from browsing import jupyter_lab, marks, violations
 from execute_lessons import LESSONS, ROOT
-from notebooks import texts
+from notebooks import same_everywhere
 from test_lessons_site import site  # noqa: F401
 
 pytestmark = marks
@@ -163,7 +163,7 @@ def test_run_all_in_jupyterlab(open_page, lab, path):
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     notebook = all_run(page, folder / path.name)
-    assert texts(notebook) == texts(nbformat.read(path, as_version=4))
+    assert same_everywhere(notebook) == same_everywhere(nbformat.read(path, as_version=4))
     assert traced(folder / path.name) == traced(path)
     for k in traced(path):  # outputs out of sight are not in the page
         cell = page.locator(".jp-Cell").nth(k)
