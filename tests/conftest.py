@@ -54,7 +54,7 @@ def device(request):
     return devices.require(request.param).name
 
 
-# With `pytest -n` the comparisons are made by workers, and reported by the process that started them.
+# With `pytest -n` workers compare, and the process that started them reports it.
 
 
 def pytest_sessionfinish(session):

@@ -18,7 +18,14 @@ import execute_lessons as runner
 import nbformat
 import pytest
 from notebooks import (
-    blanks, filled, functions, judged, read, same_everywhere, solutions, texts,
+    blanks,
+    filled,
+    functions,
+    judged,
+    read,
+    same_everywhere,
+    solutions,
+    texts,
 )  # fmt: skip
 
 every_lesson = pytest.mark.parametrize("path", runner.LESSONS, ids=lambda path: path.stem)
