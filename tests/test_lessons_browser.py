@@ -176,7 +176,10 @@ def all_run(page, path):
     for _ in range(240):
         page.wait_for_timeout(500)
         page.keyboard.press("Control+s")
-        notebook = nbformat.read(path, as_version=4)
+        try:
+            notebook = nbformat.read(path, as_version=4)
+        except nbformat.reader.NotJSONError:  # it is just being written
+            continue
         if all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code"):
             return notebook
     raise AssertionError("some cells have not run")
