@@ -26,7 +26,7 @@ from notebooks import (
     same_everywhere,
     solutions,
     texts,
-)  # fmt: skip
+)
 
 every_lesson = pytest.mark.parametrize("path", runner.LESSONS, ids=lambda path: path.stem)
 
