@@ -71,8 +71,10 @@ def share(
     bounds = [min(i * step, count) if step else count * i // stretches for i in range(stretches)]
     bounds.append(count)
     workers = min(workers, stretches)
-    if workers == 1:
-        return [work(*ends) for ends in pairwise(bounds)]
+    held = _one_blas_thread() if blas else nullcontext()
+    if workers == 1:  # small products gain nothing from BLAS's threads, and would wait for them
+        with held:
+            return [work(*ends) for ends in pairwise(bounds)]
     results: list[Any] = [None] * (len(bounds) - 1)
     number = itertools.count()
 
@@ -80,7 +82,7 @@ def share(
         while (i := next(number)) < len(results):
             results[i] = work(bounds[i], bounds[i + 1])
 
-    with _one_blas_thread() if blas else nullcontext():
+    with held:
         others = [_Task(take_stretches) for _ in range(workers - 1)]
         queue = _workers(len(others))
         for task in others:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy
@@ -61,13 +62,19 @@ def rows_of(x: Array, longest: int = 4096) -> Array:
     cross from one image into the next.
     """
     N, C, H, W = x.shape
-    k = next(k for k in range(max(min(longest // C, H * W), 1), 0, -1) if H * W % k == 0)
-    return x.transpose(0, 2, 3, 1).reshape(-1, k * C)
+    return x.transpose(0, 2, 3, 1).reshape(-1, pixels_of_row(C, H * W, longest) * C)
+
+
+@cache
+def pixels_of_row(C: int, pixels: int, longest: int) -> int:
+    """The largest divisor of `pixels` so that so many have at most `longest` numbers, or 1."""
+    most = max(min(longest // C, pixels), 1)
+    return next(k for k in range(most, 0, -1) if pixels % k == 0)
 
 
 def per_pixel(values: Array, rows: Array) -> Array:
     """One value per channel (C,), repeated along a row of `rows_of`: (k·C,)."""
-    return numpy.broadcast_to(values, (rows.shape[1] // len(values), len(values))).reshape(-1)
+    return values[None].repeat(rows.shape[1] // len(values), axis=0).reshape(-1)
 
 
 def per_channel(sums: Sequence[Array], C: int) -> Array:
@@ -96,7 +103,7 @@ def by_image(x: Array) -> Array:
 def along_rows(values: Array, length: int) -> Array:
     """(N, C, 1, 1) repeated along a row of each image: (N, 1, k·C)."""
     N, C = values.shape[:2]
-    return numpy.broadcast_to(values.reshape(N, 1, 1, C), (N, 1, length // C, C)).reshape(N, 1, -1)
+    return values.reshape(N, 1, C).repeat(length // C, axis=1).reshape(N, 1, -1)
 
 
 def pixels_together(sums: Array, C: int) -> Array:

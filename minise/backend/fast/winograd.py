@@ -34,7 +34,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy
-from numpy.lib.stride_tricks import as_strided
 
 from .. import memory, threads
 from .layout import SMALL
@@ -102,7 +101,7 @@ def multiply_all(
     def run(first: int, last: int) -> Array:
         if not hasattr(kept, "rows"):
             kept.rows = Rows(images, H // 2, W, C, O, x.dtype)
-        total = numpy.zeros((4, 3, C, O) if dy is not None else 0, x.dtype)
+        total = numpy.zeros((4, O, 3 * C) if dy is not None else 0, x.dtype)
         for i in range(first, last, images):
             part = slice(i, min(i + images, last))
             kept.rows.fill(x[part])
@@ -115,7 +114,7 @@ def multiply_all(
         return total
 
     totals = threads.share(run, N, step=images if few else 0, parallel=x.size > SMALL, blas=True)
-    return None if dy is None else transformed_back(sum(totals))
+    return None if dy is None else transformed_back(sum(totals)).reshape(kernel.shape)
 
 
 def transformed(kernel: Array) -> Array:
@@ -128,9 +127,10 @@ def transformed(kernel: Array) -> Array:
 
 
 def transformed_back(dU: Array) -> Array:
-    """(4, S, C, O) -> the gradient of the kernel (3, S, C, O)."""
+    """dUᵀ (4, O, S·C) -> the gradient of the kernel, (3, S·C, O)."""
     outer = (dU[1] + dU[2]) / 2
-    return numpy.stack([dU[0] + outer, (dU[1] - dU[2]) / 2, outer + dU[3]])
+    dg = numpy.stack([dU[0] + outer, (dU[1] - dU[2]) / 2, outer + dU[3]])
+    return dg.transpose(0, 2, 1)
 
 
 class Rows:
@@ -153,8 +153,8 @@ class Rows:
 
         # Every third window: rows of 3·C numbers that do not overlap
         i, pixel, item = self.pixels.strides
-        shape, strides = (4, 3, thirds, 3 * C), (i, pixel, 3 * pixel, item)
-        self.windows = as_strided(self.pixels, shape, strides)
+        strides = i, pixel, 3 * pixel, item
+        self.windows = numpy.ndarray((4, 3, thirds, 3 * C), dtype, self.pixels, 0, strides)
         self.in_turn = self.beside.reshape(4, thirds, 3, O).transpose(0, 2, 1, 3)
 
     def count(self, images: int) -> int:
@@ -162,7 +162,7 @@ class Rows:
         return images * self.shape[1] * self.shape[2]
 
     def fill(self, x: Array) -> None:
-        """x (n, H, W, C) -> pixels; a pair's rows d1 and d2 are an odd and an even row of x."""
+        """x (n, H, W, C) -> pixels; a pair of rows of x is d1 and d2."""
         d1, d2 = x[:, ::2], x[:, 1::2]
         V0, V1, V2, V3 = self.upright[:, : len(x), :, 1:]
         numpy.subtract(d2[:, :-1], d2[:, 1:], out=V0[:, 1:])  # d0 is d2 of the pair above
@@ -184,7 +184,7 @@ class Rows:
         numpy.add(y1, m3, out=y1)
 
     def add_gradient(self, dy: Array, total: Array) -> None:
-        """total (4, 3, C, O) += dU, from pixels and dy (n, H, W, O)."""
+        """total (4, O, 3·C) += dUᵀ, from pixels and dy (n, H, W, O)."""
         dm = self.upright_beside[:, : len(dy)]
         dy0, dy1 = dy[:, ::2], dy[:, 1::2]
         dm[0, :, :, :-1] = dy0
@@ -193,10 +193,7 @@ class Rows:
         dm[3, :, :, :-1] = dy1
         dm[..., -1, :] = 0  # the window around a zero between two rows is none
 
-        # All pixels at a tap's distance from each other, C x pixels @ pixels x O
-        count = self.count(len(dy))
-        i, pixel, item = self.pixels.strides
-        taps = as_strided(self.pixels, (4, 3, total.shape[2], count), (i, pixel, item, pixel))
-        sums = threads.scratch("sums", total.shape, total.dtype)
-        numpy.matmul(taps, self.beside[:, None, :count], out=sums)
-        total += sums
+        self.beside[:, self.count(len(dy)) :] = 0
+        sums = threads.scratch("sums", (4, 3, *total.shape[1:]), total.dtype)
+        numpy.matmul(self.in_turn.transpose(0, 1, 3, 2), self.windows, out=sums)
+        total += numpy.add.reduce(sums, axis=1)
