@@ -137,8 +137,11 @@ def test_cupy_that_is_not_installed(no_cupy):
     assert backend.current().name == "numpy"
 
 
-def fake_cupy(count):
-    """A `cupy` module as far as it is asked before arrays are made."""
+def fake_cupy(refusal=None):
+    """A `cupy` module as far as it is asked before arrays are made.
+
+    refusal   the error, text and number, that it answers the question for GPUs with; None: one GPU
+    """
     cupy = ModuleType("cupy")
     cupy.__version__ = "14.0.0"
     cupy.ndarray, cupy.asnumpy = type("ndarray", (), {}), np.asarray
@@ -146,9 +149,11 @@ def fake_cupy(count):
     error = type("CUDARuntimeError", (RuntimeError,), {})
 
     def get_device_count():
-        if count is None:
-            raise error("cudaErrorInsufficientDriver: driver is too old")
-        return count
+        if refusal is not None:
+            failure = error(refusal[0])
+            failure.status = refusal[1]
+            raise failure
+        return 1
 
     runtime = SimpleNamespace(
         CUDARuntimeError=error, getDeviceCount=get_device_count,
@@ -164,22 +169,28 @@ def fake_cupy(count):
 
 
 @pytest.mark.parametrize(
-    ("count", "advice"),
+    ("refusal", "advice"),
     [
-        (None, r"CuPy 14.0.0 is installed, but the CUDA driver .*too old.*`nvidia-smi`"),
-        (0, "no CUDA GPU found; check that `nvidia-smi` lists one"),
+        (
+            ("cudaErrorInsufficientDriver: driver is too old", 35),
+            r"CuPy 14.0.0 is installed, but the CUDA driver .*too old.*`nvidia-smi`",
+        ),
+        (
+            ("cudaErrorNoDevice: no CUDA-capable device is detected", 100),
+            "no CUDA GPU found; check that `nvidia-smi` lists one",
+        ),
     ],
     ids=["no driver", "no GPU"],
 )
-def test_cupy_that_finds_no_gpu(no_cupy, count, advice):
-    no_cupy(fake_cupy(count))
+def test_cupy_that_finds_no_gpu(no_cupy, refusal, advice):
+    no_cupy(fake_cupy(refusal))
     with pytest.raises(RuntimeError, match=advice):
         backend.use("cupy")
     assert backend.available() == ["numpy"]
 
 
 def test_cupy_that_works(no_cupy):
-    cupy = fake_cupy(1)
+    cupy = fake_cupy()
     no_cupy(cupy)
     made = cupy_backend.create()
     assert (made.name, made.xp, made.array_type) == ("cupy", cupy, cupy.ndarray)

@@ -13,6 +13,7 @@ import os
 import weakref
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import cuda_on_host
@@ -30,7 +31,7 @@ from strict_array import StrictArray, from_strict, strict, strict_backend, to_st
 from test_backend_fast import CONVOLUTIONS, TOLERANCES, assert_close, conv, numbers
 
 import minise
-from minise import Tensor, backend, models, optim
+from minise import Tensor, backend, models
 from minise import functional as F
 from minise.backend import cuda
 from minise.backend.cuda import launch
@@ -82,17 +83,18 @@ def nvrtc(code: str, real: str, architecture: str) -> bytes:
     return program.compile((*launch.options(real), *cupys_own))[0]
 
 
-# Every source for each of the three, both types; ten seconds each, so not the whole grid.
+ARCHITECTURES = ("sm_75", "sm_80", "sm_90")  # Turing, Ampere, Hopper
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("real", "architecture"), [("float", "sm_75"), ("double", "sm_80"), ("float", "sm_90")]
-)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("real", launch.REAL.values())
 def test_nvrtc_compiles_the_kernels(real, architecture):
     assert nvrtc(launch.code(), real, architecture).startswith(b"\x7fELF")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES[1:])
 def test_nvrtc_compiles_the_kernels_for_tensor_cores(architecture):
     assert nvrtc(launch.code(launch.TF32_SOURCES), "tf32", architecture).startswith(b"\x7fELF")
 
@@ -151,7 +153,7 @@ def device(compiled, monkeypatch):
 
 def plugged_in(kernels, monkeypatch):
     monkeypatch.setattr(launch, "kernel", kernels.kernel)
-    monkeypatch.setattr(cuda.sgd, "address", kernels.address)
+    monkeypatch.setattr(cuda.parameters, "address", kernels.address)
     labels = cuda.LabelCheck(strict, from_strict)
     before = strict_backend()
     home = backend.register(
@@ -161,6 +163,7 @@ def plugged_in(kernels, monkeypatch):
             check_labels=labels.check,
             synchronize=labels.raise_if_wrong,
             sgd=cuda.sgd.step,
+            adam=partial(cuda.adam.step, strict),
         )
     )
     strict.sync_count = 0
@@ -612,52 +615,6 @@ def test_labels_of_any_integers(device, dtype):
     loss = F.cross_entropy(Tensor(to_strict(logits)), Tensor(to_strict(labels)))
     assert loss.item() == pytest.approx(wanted, rel=1e-12)
     device.synchronize()
-
-
-# --- the optimiser --------------------------------------------------------------------------------
-
-RULES = [
-    {},
-    {"weight_decay": 0.1},
-    {"momentum": 0.9, "weight_decay": 0.1},
-    {"momentum": 0.9, "nesterov": True},
-    {"momentum": 0.9, "dampening": 0.5, "maximize": True},
-]
-
-
-@needs_compiler
-@dtypes
-@pytest.mark.parametrize("options", RULES, ids=str)
-def test_sgd(device, compiled, dtype, options):
-    """More parameters than fit into one launch, of many sizes, for three steps."""
-    shapes = [(1 + 37 * i % 11, 1 + i % 5) for i in range(70)] + [(1500,)]
-    found = []
-    for place in (to_strict, numpy.array):
-        params = [Tensor(place(numbers(shape, dtype, i)), True) for i, shape in enumerate(shapes)]
-        optimizer = optim.SGD(params, lr=0.1, **options)
-        for step in range(3):
-            for i, param in enumerate(params):
-                param.grad = Tensor(place(numbers(param.shape, dtype, 100 * step + i)))
-            optimizer.step()
-        found.append([param.numpy() for param in params])
-    assert compiled.launched == {"sgd_step"}
-    for ours, theirs in zip(*found):
-        assert_close(ours, theirs, TOLERANCES[dtype][0], "weights")
-
-
-@needs_compiler
-def test_sgd_with_a_momentum_that_lies_in_another_order(device, compiled):
-    """As one that was saved on the CPU may."""
-    found = []
-    for place in (StrictArray, numpy.array):
-        param = Tensor(place(numbers((4, 6), "float64")), True)
-        optimizer = optim.SGD([param], lr=0.1, momentum=0.9)
-        optimizer.state[param] = {"momentum_buffer": place(numbers((6, 4), "float64", 1).T)}
-        param.grad = Tensor(place(numbers((4, 6), "float64", 2)))
-        optimizer.step()
-        found.append(param.numpy())
-    assert compiled.launched == {"sgd_step"}
-    assert_close(*found, TOLERANCES["float64"][0], "weights")
 
 
 # --- a whole network ------------------------------------------------------------------------------

@@ -317,8 +317,9 @@ def test_arrays_of_the_host_for_a_model_on_a_device(device):
     logits = model(minise.tensor(images, backend=device))
     with pytest.raises(RuntimeError, match=f"got {device} .*, numpy .*; move them with"):
         F.cross_entropy(logits, minise.tensor(labels))
-    with pytest.raises(TypeError):
-        Tensor(logits.data) + images[:, 0, 0, :1]
+    for added in (lambda a, b: a + b, lambda a, b: b + a):
+        with pytest.raises(TypeError, match=r"^add: expected a Tensor or a number, got ndarray; m"):
+            added(Tensor(logits.data), images[:, 0, 0, :1])
 
 
 @devices.every

@@ -44,7 +44,9 @@ def driver(monkeypatch):
 
 
 class CUDARuntimeError(RuntimeError):
-    pass
+    def __init__(self, message, status):
+        super().__init__(message)
+        self.status = status
 
 
 @pytest.fixture
@@ -147,8 +149,8 @@ def complaint():
                 "(CUDA 12.8)"),
         (14000, "`pip install -r requirements-cuda13.txt` installs the one for this driver "
                 "(CUDA 14.0)"),
-        (11080, "the NVIDIA driver knows CUDA 11.8 only; update it to CUDA 12 or newer first, then "
-                "`pip install -r requirements-cuda13.txt`"),
+        (11080, "update the NVIDIA driver, which knows CUDA 11.8 only, to CUDA 12 or newer, then "
+                "`minise doctor` names the CuPy for it"),
         (0, "`pip install -r requirements-cuda12.txt` (CUDA 12 driver) or "
             "`pip install -r requirements-cuda13.txt` (CUDA 13 driver) installs it, "
             "but there is no NVIDIA driver on this machine"),
@@ -182,6 +184,15 @@ def test_two_cupy_wheels(cupy, versions, complaint, driver):
     )
 
 
+def test_two_cupy_wheels_and_a_driver_that_is_too_old(cupy, versions, complaint, driver):
+    versions["cupy-cuda12x"] = "14.0.1"
+    driver(11080)
+    assert complaint()[1] == (
+        "`pip uninstall cupy-cuda12x cupy-cuda13x`, then update the NVIDIA driver, which knows "
+        "CUDA 11.8 only, to CUDA 12 or newer, then `minise doctor` names the CuPy for it"
+    )
+
+
 def test_cupy_without_a_driver(cupy, driver, complaint):
     driver(0)
     assert complaint() == (
@@ -199,6 +210,13 @@ def test_cupy_for_a_newer_cuda_than_the_driver(cupy, driver, complaint):
     )
 
 
+def test_a_driver_that_is_too_old_for_every_cupy(cupy, driver, complaint):
+    driver(11080)
+    assert complaint() == (
+        "CuPy 14.2.0 is made for CUDA 13, the NVIDIA driver knows CUDA 11.8", "update the driver"
+    )  # fmt: skip
+
+
 def test_cupy_for_an_older_cuda_than_the_driver_works(cupy, driver):
     driver(14020)
     assert finding("backend cupy").state == "works"
@@ -206,7 +224,7 @@ def test_cupy_for_an_older_cuda_than_the_driver_works(cupy, driver):
 
 def test_a_driver_that_does_not_answer(cupy, complaint):
     def fail():
-        raise CUDARuntimeError("cudaErrorUnknown: unknown error")
+        raise CUDARuntimeError("cudaErrorUnknown: unknown error", 999)
 
     cupy.cuda.runtime.getDeviceCount = fail
     assert complaint() == (
@@ -217,8 +235,14 @@ def test_a_driver_that_does_not_answer(cupy, complaint):
 
 
 def test_cupy_without_a_gpu(cupy, complaint):
-    cupy.cuda.runtime.getDeviceCount = lambda: 0
-    assert complaint() == ("no CUDA GPU found", "check that `nvidia-smi` lists one")
+    def fail():
+        raise CUDARuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected", 100)
+
+    cupy.cuda.runtime.getDeviceCount = fail
+    assert complaint() == (
+        "no CUDA GPU found",
+        "check that `nvidia-smi` lists one, and that CUDA_VISIBLE_DEVICES does not hide it",
+    )
 
 
 def test_cupy_without_the_compiler(cupy, complaint):
@@ -228,7 +252,23 @@ def test_cupy_without_the_compiler(cupy, complaint):
     cupy.cuda.nvrtc.getVersion = fail
     assert complaint() == (
         "CuPy 14.2.0 cannot compile kernels, NVRTC of CUDA 13 is missing",
-        "`pip install -r requirements-cuda13.txt` installs it",
+        "`pip install -r requirements-cuda13.txt` installs what is missing",
+    )
+
+
+def test_cupy_for_an_old_cuda_without_the_compiler(cupy, versions, complaint):
+    """There is no requirements-cuda11.txt: CuPy 14 has no wheels for it."""
+
+    def fail():
+        raise RuntimeError("Failure finding libnvrtc.so.11.2")
+
+    cupy.cuda.nvrtc.getVersion = fail
+    cupy.cuda.runtime.runtimeGetVersion = lambda: 11080
+    versions["cupy-cuda11x"], versions["cupy-cuda13x"] = "13.6.0", None
+    assert complaint() == (
+        "CuPy 14.2.0 cannot compile kernels, NVRTC of CUDA 11 is missing",
+        "`pip uninstall cupy-cuda11x`, then `pip install -r requirements-cuda13.txt` installs the "
+        "one for this driver (CUDA 13.1)",
     )
 
 
@@ -245,7 +285,7 @@ def test_cupy_without_the_headers(cupy, complaint):
     assert complaint() == (
         "CuPy 14.2.0 cannot compile or run a kernel, the headers of CUDA 13 may be missing "
         '(/usr/cupy/complex.cuh(94): catastrophic error: cannot open source file "cuda_fp16.h")',
-        "`pip install -r requirements-cuda13.txt` installs them",
+        "`pip install -r requirements-cuda13.txt` installs what is missing",
     )
 
 

@@ -263,17 +263,36 @@ def one_kernel(weights, gradients, velocities, lr, *, momentum, dampening, weigh
         w -= rate * g
 
 
+def one_adam(weights, gradients, states, lr, *, betas, eps, weight_decay, decoupled, maximize):
+    """What `Backend.adam` does, written down once more, on strict arrays."""
+    one_adam.calls.append(len(weights))
+    for i, (w, g) in enumerate(zip(weights, gradients)):
+        assert g.flags.c_contiguous
+        t, m, v = (states[name][i] for name in ("step", "exp_avg", "exp_avg_sq"))
+        g = (-g if maximize else g) + (0 if decoupled else weight_decay) * w
+        t += 1
+        m[...] = betas[0] * m + (1 - betas[0]) * g
+        v[...] = betas[1] * v + (1 - betas[1]) * g * g
+        if "max_exp_avg_sq" in states:
+            largest = states["max_exp_avg_sq"][i]
+            v = largest[...] = strict.maximum(largest, v)
+        m_hat, v_hat = m / (1 - betas[0] ** t), v / (1 - betas[1] ** t)
+        w *= 1 - lr * (weight_decay if decoupled else 0)
+        w -= lr * m_hat / (strict.sqrt(v_hat) + eps)
+
+
 @pytest.mark.parametrize("capturable", [False, True])
-@pytest.mark.parametrize("case", [name for name, rule in golden.RULES.items() if rule[0] == "SGD"])
-def test_sgd_in_one_kernel(device, monkeypatch, case, capturable):
-    _, options, bias_options = golden.RULES[case]
-    one_kernel.calls = []
+@rules
+def test_all_parameters_in_one_kernel(device, case, capturable):
+    kind, options, bias_options = golden.RULES[case]
+    name, kernel = ("sgd", one_kernel) if kind == "SGD" else ("adam", one_adam)
+    kernel.calls = []
     outcomes = []
-    for kernel in (None, one_kernel):
-        object.__setattr__(device, "sgd", kernel)
+    for there in (None, kernel):
+        object.__setattr__(device, name, there)
         problem = golden.LeastSquares("float64")
         parameters = {n: Tensor(device.as_array(a), True) for n, a in problem.start.items()}
-        optimizer = optim.SGD(golden.groups(parameters, bias_options), **options)
+        optimizer = getattr(optim, kind)(golden.groups(parameters, bias_options), **options)
         if capturable:
             optimizer.make_capturable()
         for step in range(1, 8):
@@ -281,34 +300,70 @@ def test_sgd_in_one_kernel(device, monkeypatch, case, capturable):
                 group["lr"] *= 0.9
             optimizer.send_rates()
             weights = {name: parameter.numpy() for name, parameter in parameters.items()}
-            for name, gradient in problem.gradients(weights, step).items():
+            for name_, gradient in problem.gradients(weights, step).items():
                 array = None if gradient is None else device.as_array(gradient[::-1])[::-1] \
                     if gradient.ndim else device.as_array(gradient)  # fmt: skip
-                parameters[name].grad = None if array is None else Tensor(array)
+                parameters[name_].grad = None if array is None else Tensor(array)
+            strict.sync_count = 0
             optimizer.step()
-        outcomes.append({name: parameter.numpy() for name, parameter in parameters.items()})
+            assert strict.sync_count == 0
+        saved = {
+            f"{number}.{name_}": value if name_ == "step" else device.to_numpy(value)
+            for number, state in optimizer.state_dict()["state"].items()
+            for name_, value in state.items()
+        }
+        outcomes.append(saved | {n: parameter.numpy() for n, parameter in parameters.items()})
     one, other = outcomes
-    for name in one:
-        numpy.testing.assert_allclose(one[name], other[name], rtol=1e-13, atol=1e-13)
-    assert len(one_kernel.calls) <= 7 * len(optimizer.param_groups) * 2
-    assert {first for _, first in one_kernel.calls} >= {True}
+    assert one.keys() == other.keys()
+    for key in one:
+        numpy.testing.assert_allclose(one[key], other[key], rtol=1e-12, atol=1e-13, err_msg=key)
+    assert 0 < len(kernel.calls) <= 7 * len(optimizer.param_groups) * (2 if kind == "SGD" else 1)
+    assert kind != "SGD" or {first for _, first in kernel.calls} >= {True}
 
 
-def test_parameters_that_do_not_suit_the_kernel_move_one_by_one(device):
-    object.__setattr__(device, "sgd", None)
-    small = Tensor(device.as_array(numpy.ones(3, "float16")), True)
-    mixed = [Tensor(device.as_array(numpy.ones(3, kind)), True) for kind in ("float32", "float64")]
-    reversed_ = Tensor(device.as_array(numpy.ones((3, 2))).T, True)
+@pytest.mark.parametrize(("name", "kind"), [("sgd", optim.SGD), ("adam", optim.AdamW)])
+def test_a_rate_that_is_a_numpy_scalar_gets_to_the_device(device, name, kind):
+    """A kernel that got it as it is would take the number for an address."""
+    rates = []
 
-    def never(*args, **kwargs):
-        raise AssertionError("called")
+    def kernel(*args, **options):
+        rates.extend(arg for arg in args if getattr(arg, "shape", None) == ())
 
-    object.__setattr__(device, "sgd", never)
-    for params in ([small], mixed, [reversed_]):
-        for param in params:
-            param.grad = Tensor(param.data * 1)
-        optim.SGD(params, 0.5).step()
-        assert all((param.numpy() == 0.5).all() for param in params)
+    object.__setattr__(device, name, kernel)
+    parameter = Tensor(device.as_array(numpy.ones(3)), True)
+    optimizer = kind([parameter])
+    optimizer.param_groups[0]["lr"] = numpy.float64(0.25)
+    parameter.grad = Tensor(parameter.data * 1)
+    optimizer.step()
+    assert [type(rate) for rate in rates] == [StrictArray]
+    assert float(rates[0]) == 0.25
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_parameters_that_do_not_suit_the_kernel_move_one_by_one(device, monkeypatch, name):
+    kind = {"sgd": optim.SGD, "adam": optim.Adam}[name]
+    calls = []
+    object.__setattr__(device, name, lambda *args, **options: calls.append(len(args[0])))
+
+    def leaf(array):
+        parameter = Tensor(device.as_array(array), True)
+        parameter.grad = Tensor(parameter.data * 1)
+        return parameter
+
+    def moves_without_kernel(*arrays):
+        parameters = [leaf(array) for array in arrays]
+        kind(parameters, 0.5).step()
+        assert not calls
+        for parameter in parameters:  # Adam's first step is lr, whatever the gradient
+            numpy.testing.assert_allclose(parameter.numpy(), 0.5, rtol=1e-3)
+
+    moves_without_kernel(numpy.ones(3, "float16"))
+    moves_without_kernel(numpy.ones(3, "float32"), numpy.ones(3, "float64"))
+    moves_without_kernel(numpy.ones((2, 3)).T)
+    monkeypatch.setattr(optim.optimizer, "TOO_LARGE", 6)
+    moves_without_kernel(numpy.ones(6))
+    kind([leaf(numpy.ones(5))], 0.5).step()
+    assert calls == [1]
 
 
 # --- saving and going on -----------------------------------------------------------------------

@@ -56,33 +56,45 @@ def plugged_in(kernels, monkeypatch):
     yield from test_backend_cuda.plugged_in(Recordable(kernels), monkeypatch)
 
 
-def test_captured_equals_eager(kernels):
-    eager, step = (steps.new_step(label_smoothing=0.1) for _ in range(2))
+UPDATES = {"sgd": {"sgd_step"}, "adam": {"adam_count", "adam_step"}}
+UPDATES |= {"sgd, groups": UPDATES["sgd"], "adamw": UPDATES["adam"]}
+optimizers = pytest.mark.parametrize("name", steps.OPTIMIZERS)
+
+
+@optimizers
+def test_captured_equals_eager(kernels, name):
+    make = steps.OPTIMIZERS[name]
+    eager, step = (steps.new_step(make, label_smoothing=0.1) for _ in range(2))
     expected = steps.train(eager, eager, steps.batches())
     captured = CapturedStep(step, steps.never)
     numbers, *state = steps.train(step, captured, steps.batches())
     assert [numbers, *state] == [*expected]
     assert captured.recorder.log.count("replay") == 4
     assert len(kernels.launched) > 15
-    assert {"sgd_step", "nll_backward", "log_softmax_forward"} <= kernels.launched
+    assert {"nll_backward", "log_softmax_forward", *UPDATES[name]} <= kernels.launched
 
 
-def test_it_equals_the_plain_kernels():
+@optimizers
+def test_it_equals_the_plain_kernels(name):
+    make = steps.OPTIMIZERS[name]
+
     def train(step):
         numbers, weights, *_ = steps.train(step, CapturedStep(step, steps.never), steps.batches())
         return numbers, weights
 
-    numbers, weights = train(steps.new_step())
+    numbers, weights = train(steps.new_step(make))
     with backend.plain():
-        plain = steps.new_step()
+        plain = steps.new_step(make)
         expected_numbers, expected, *_ = steps.train(plain, plain, steps.batches())
     np.testing.assert_allclose(numbers, expected_numbers, rtol=1e-4)
     for key, values in expected.items():
         np.testing.assert_allclose(weights[key], values, rtol=1e-3, atol=1e-5, err_msg=key)
 
 
-def test_no_learning_rate_is_recorded_as_a_number():
-    one, other = (steps.recorded_numbers(steps.new_step(), lr) for lr in (0.1, 0.025))
+@optimizers
+def test_no_learning_rate_is_recorded_as_a_number(name):
+    make = steps.OPTIMIZERS[name]
+    one, other = (steps.recorded_numbers(steps.new_step(make), lr) for lr in (0.1, 0.025))
     assert len(one) > 50
     assert one == other
 
@@ -106,8 +118,25 @@ def test_a_learning_rate_that_was_baked_in_is_found(monkeypatch):
     assert steps.train(step, CapturedStep(step, steps.never), steps.batches()) != expected
 
 
-def test_no_step_waits():
-    for run in (steps.new_step(), CapturedStep(steps.new_step(), steps.never)):
+def test_a_counter_that_was_baked_in_is_found(monkeypatch):
+    def baked(weights, gradients, states, lr, **options):
+        baked.count += 1
+        fresh = [strict.full((), baked.count, dtype=np.int64) for _ in weights]
+        cuda.adam.step(strict, weights, gradients, {**states, "step": fresh}, lr, **options)
+
+    monkeypatch.setitem(vars(backend.get("strict")), "adam", baked)
+    outcomes = []
+    for capture in (False, True):
+        baked.count, step = -1, steps.new_step(steps.OPTIMIZERS["adamw"])
+        run = CapturedStep(step, steps.never) if capture else step
+        outcomes.append(steps.train(step, run, steps.batches()))
+    assert outcomes[0] != outcomes[1]
+
+
+@optimizers
+def test_no_step_waits(name):
+    make = steps.OPTIMIZERS[name]
+    for run in (steps.new_step(make), CapturedStep(steps.new_step(make), steps.never)):
         strict.sync_count = 0
         for images, labels in steps.batches():
             run(images, labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy
@@ -56,6 +57,7 @@ def create() -> Backend:
         fast=dict(cuda.KERNELS),
         check_labels=labels.check,
         sgd=cuda.sgd.step,
+        adam=partial(cuda.adam.step, cupy),
         recorder=new_recorder,
         is_recording=lambda: cupy.cuda.get_current_stream().is_capturing(),
         check_tf32=check_tf32,

@@ -11,6 +11,7 @@ from typing import Any
 WHEELS = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
 MAJORS = (12, 13)  # versions of CUDA that CuPy 14 has wheels for: see requirements-cuda*.txt
 COMMAND = "`pip install -r requirements-cuda{}.txt`"
+NO_DEVICE = 100  # cudaErrorNoDevice
 
 
 def installed() -> list[str]:
@@ -50,21 +51,33 @@ def how_to_install(driver: int) -> str:
         return f"{choices} installs it, but there is no NVIDIA driver on this machine"
     if driver // 1000 < min(MAJORS):
         return (
-            f"the NVIDIA driver knows CUDA {readable(driver)} only; update it to CUDA {MAJORS[0]} "
-            f"or newer first, then {COMMAND.format(MAJORS[-1])}"
+            f"update the NVIDIA driver, which knows CUDA {readable(driver)} only, to CUDA "
+            f"{min(MAJORS)} or newer, then `minise doctor` names the CuPy for it"
         )
     major = min(driver // 1000, max(MAJORS))
     return f"{COMMAND.format(major)} installs the one for this driver (CUDA {readable(driver)})"
+
+
+def how_to_replace(driver: int) -> str:
+    """The commands that put the CuPy for this driver in the place of what is installed."""
+    names = " ".join(package.split()[0] for package in installed())
+    return f"`pip uninstall {names}`, then {how_to_install(driver)}"
+
+
+def how_to_complete(built_for: int, driver: int) -> str:
+    """The command that installs the parts of CUDA that a CuPy for that version lacks."""
+    if built_for // 1000 not in MAJORS:
+        return how_to_replace(driver)
+    return f"{COMMAND.format(built_for // 1000)} installs what is missing"
 
 
 def check_packages() -> None:
     """RuntimeError if several CuPy packages are there: they overwrite each other's files."""
     found = installed()
     if len(found) > 1:
-        names = " ".join(package.split()[0] for package in found)
         raise RuntimeError(
             f"backend 'cupy': several CuPy packages are installed ({', '.join(found)}); "
-            f"`pip uninstall {names}`, then {how_to_install(driver_version())}"
+            f"{how_to_replace(driver_version())}"
         )
 
 
@@ -82,27 +95,29 @@ def check_driver(cupy: Any) -> None:
             "then `nvidia-smi` lists the GPU"
         )
     if driver // 1000 < built_for // 1000:
-        names = " ".join(name.split()[0] for name in installed())
+        another = f", or {how_to_replace(driver)}" if driver // 1000 >= min(MAJORS) else ""
         raise RuntimeError(
             f"{package} is made for CUDA {built_for // 1000}, the NVIDIA driver knows CUDA "
-            f"{readable(driver)}; update the driver, or `pip uninstall {names}`, then "
-            f"{how_to_install(driver)}"
+            f"{readable(driver)}; update the driver{another}"
         )
     try:
-        devices = runtime.getDeviceCount()
+        runtime.getDeviceCount()
     except runtime.CUDARuntimeError as error:
+        if error.status == NO_DEVICE:
+            raise RuntimeError(
+                "backend 'cupy': no CUDA GPU found; check that `nvidia-smi` lists one, and that "
+                "CUDA_VISIBLE_DEVICES does not hide it"
+            ) from error
         raise RuntimeError(
             f"{package} is installed, but the CUDA driver does not answer ({error}); "
             "check that `nvidia-smi` lists a GPU"
         ) from error
-    if devices == 0:
-        raise RuntimeError("backend 'cupy': no CUDA GPU found; check that `nvidia-smi` lists one")
     try:
         cupy.cuda.nvrtc.getVersion()
     except (RuntimeError, ImportError, OSError) as error:
         raise RuntimeError(
             f"{package} cannot compile kernels, NVRTC of CUDA {built_for // 1000} is missing; "
-            f"{COMMAND.format(built_for // 1000)} installs it"
+            f"{how_to_complete(built_for, driver)}"
         ) from error
     try:
         cupy.add(cupy.zeros(1), 1)
@@ -114,5 +129,5 @@ def check_driver(cupy: Any) -> None:
         reason = textwrap.shorten(str(error), 200)
         raise RuntimeError(
             f"{package} cannot compile or run a kernel, the headers of CUDA {built_for // 1000} "
-            f"may be missing ({reason}); {COMMAND.format(built_for // 1000)} installs them"
+            f"may be missing ({reason}); {how_to_complete(built_for, driver)}"
         ) from error

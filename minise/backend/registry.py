@@ -30,7 +30,8 @@ class Backend:
     check_labels called with (function name, labels, number of classes, ignored label): looks at the
                  labels without waiting for them, and raises IndexError for a wrong one when a value
                  is read from the device; None: the caller looks at once
-    sgd          a step of `optim.SGD` for many parameters in one kernel; None: there is none
+    sgd, adam    a step of `optim.SGD` or `optim.Adam` for many parameters at once; None: there is
+                 none
     recorder     makes a Recorder (see capture.py); None: computations cannot be recorded
     is_recording whether what this thread asks of the device is being recorded right now
     check_tf32   raises RuntimeError, saying what is needed, where the device has no TF32
@@ -46,6 +47,7 @@ class Backend:
     fast: dict[str, tuple[Kernel, Kernel]] = field(default_factory=dict)
     check_labels: Callable[[str, Any, int, int], None] | None = None
     sgd: Kernel | None = None
+    adam: Kernel | None = None
     recorder: Callable[[], Recorder] | None = None
     is_recording: Callable[[], bool] = lambda: False
     check_tf32: Callable[[], None] = lambda: None

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy
+
 from .. import backend
 from ..autograd import Array, Tensor
-from .optimizer import Optimizer, Options, State, check_not_negative, number
+from .optimizer import (
+    Optimizer,
+    Options,
+    State,
+    check_not_negative,
+    kernel_for,
+    number,
+    on_device,
+)
 
 
 class Adam(Optimizer):
@@ -27,6 +37,8 @@ class Adam(Optimizer):
     Source: Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1;
     amsgrad: Reddi et al., "On the convergence of Adam and beyond", ICLR 2018, algorithm 2.
     """
+
+    decoupled = False  # whether weight decay stays out of the gradient: see AdamW
 
     def __init__(
         self,
@@ -56,26 +68,19 @@ class Adam(Optimizer):
             raise ValueError(f"{self._name}: betas must be two floats in [0, 1), got {betas}")
 
     def update(self, weights: Array, gradient: Array, state: State, options: Options) -> None:
-        weight_decay = float(options["weight_decay"])
-        if weight_decay != 0:
-            gradient = gradient + weight_decay * weights
-        self._move(weights, gradient, state, options)
-
-    def _move(self, weights: Array, gradient: Array, state: State, options: Options) -> None:
         xp = backend.of(weights).xp
-        lr, eps = options["lr"], float(options["eps"])
+        lr, eps, weight_decay = options["lr"], float(options["eps"]), float(options["weight_decay"])
         beta1, beta2 = (float(beta) for beta in options["betas"])
-        if not state:
-            state["step"] = 0
-            state["exp_avg"] = xp.zeros_like(weights)
-            state["exp_avg_sq"] = xp.zeros_like(weights)
-            if options["amsgrad"]:
-                state["max_exp_avg_sq"] = xp.zeros_like(weights)
+        self._start(weights, state, options)
 
         state["step"] += 1
         bias1 = 1 - beta1 ** state["step"]
         bias2 = 1 - beta2 ** state["step"]
 
+        if weight_decay != 0 and self.decoupled:
+            weights *= number(1 - lr * weight_decay, weights)
+        elif weight_decay != 0:
+            gradient = gradient + weight_decay * weights
         m, v = state["exp_avg"], state["exp_avg_sq"]
         m *= beta1
         m += (1 - beta1) * gradient
@@ -85,6 +90,42 @@ class Adam(Optimizer):
             v = xp.maximum(state["max_exp_avg_sq"], v, out=state["max_exp_avg_sq"])
         rate, root = number(lr / bias1, weights), number(bias2**0.5, weights)
         weights -= rate * m / (xp.sqrt(v) / root + eps)
+
+    def _start(self, weights: Array, state: State, options: Options) -> None:
+        """Fill the state of a parameter that has not moved yet."""
+        if not state:
+            xp = backend.of(weights).xp
+            state["step"] = 0
+            for name in _means(options):
+                state[name] = xp.zeros_like(weights)
+
+    def update_group(self, gradients: dict[Tensor, Array], options: Options) -> None:
+        """All parameters at once where the backend has a kernel; it computes what `update` does."""
+        params = [*gradients]
+        kernel = kernel_for("adam", params)
+        if kernel is None:
+            super().update_group(gradients, options)
+            return
+        xp = backend.of(params[0].data).xp
+        states = [self.state.setdefault(param, {}) for param in params]
+        for param, state in zip(params, states):
+            self._start(param.data, state, options)
+            state["step"] = on_device(xp, state["step"], numpy.int64)
+            for name in _means(options):  # a loaded one may lie in memory in another order
+                state[name] = xp.asarray(state[name], order="C")
+        kernel(
+            [param.data for param in params],
+            [xp.asarray(gradients[param], order="C") for param in params],
+            {name: [state[name] for state in states] for name in ("step", *_means(options))},
+            on_device(xp, options["lr"], numpy.float64),
+            decoupled=self.decoupled,
+            **{name: options[name] for name in ("betas", "eps", "weight_decay", "maximize")},
+        )
+
+
+def _means(options: Options) -> tuple[str, ...]:
+    """The arrays that a parameter's state holds."""
+    return "exp_avg", "exp_avg_sq", *(("max_exp_avg_sq",) if options["amsgrad"] else ())
 
 
 class AdamW(Adam):
@@ -98,6 +139,8 @@ class AdamW(Adam):
     Source: Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2.
     """
 
+    decoupled = True
+
     def __init__(
         self,
         params: Iterable[Tensor] | Iterable[Options],
@@ -110,9 +153,3 @@ class AdamW(Adam):
         maximize: bool = False,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
-
-    def update(self, weights: Array, gradient: Array, state: State, options: Options) -> None:
-        lr, weight_decay = options["lr"], float(options["weight_decay"])
-        if weight_decay != 0:
-            weights *= number(1 - lr * weight_decay, weights)
-        self._move(weights, gradient, state, options)

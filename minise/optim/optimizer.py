@@ -18,6 +18,8 @@ from ..autograd import Array, Tensor
 Options = dict[str, Any]
 State = dict[str, Any]
 
+TOO_LARGE = 2**30  # numbers in one parameter, for the 32-bit indices of a kernel
+
 
 class Optimizer:
     """Base of all update rules.
@@ -96,11 +98,11 @@ class Optimizer:
         self._rates = []
         for group in self.param_groups:
             xp = backend.of(group["params"][0].data).xp
-            self._rates.append(xp.full((), group["lr"], dtype=numpy.float64))
+            self._rates.append(on_device(xp, group["lr"], numpy.float64))
         for param, state in self.state.items():
             if "step" in state:
                 xp = backend.of(param.data).xp
-                state["step"] = xp.full((), int(state["step"]), dtype=numpy.int64)
+                state["step"] = on_device(xp, state["step"], numpy.int64)
 
     def send_rates(self) -> None:
         """Write the learning rates of the groups to where a recorded step reads them."""
@@ -279,6 +281,28 @@ def number(value: Any, like: Array) -> Any:
     Only Python's numbers promote nothing, so an array has to be cast.
     """
     return value.astype(like.dtype) if hasattr(value, "astype") else float(value)
+
+
+def on_device(xp: Any, value: Any, dtype: Any) -> Array:
+    """A number as an array without axes; what is one already is returned as it is."""
+    return value if isinstance(value, xp.ndarray) else xp.full((), value, dtype=dtype)
+
+
+def kernel_for(name: str, params: list[Tensor]) -> Any:
+    """The backend's kernel of that name if it can move these parameters together, otherwise None.
+
+    It takes contiguous arrays of float32 or float64 that are small enough for its indices.
+    """
+    arrays = [param.data for param in params]
+    kernel = getattr(backend.of(arrays[0]), name) if arrays else None
+    if kernel is None or not backend.using_fast_kernels():
+        return None
+    kind, dtype = type(arrays[0]), arrays[0].dtype
+    suits = all(
+        type(a) is kind and a.dtype == dtype and a.flags.c_contiguous and a.size < TOO_LARGE
+        for a in arrays
+    )
+    return kernel if suits and dtype.itemsize >= 4 else None
 
 
 def check_not_negative(name: str, options: Options, *arguments: str) -> None:

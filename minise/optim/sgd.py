@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy
 
 from .. import backend
 from ..autograd import Array, Tensor
-from .optimizer import Optimizer, Options, State, check_not_negative, number
+from .optimizer import (
+    Optimizer,
+    Options,
+    State,
+    check_not_negative,
+    kernel_for,
+    number,
+    on_device,
+)
 
 
 class SGD(Optimizer):
@@ -86,13 +93,12 @@ class SGD(Optimizer):
         than the work.
         """
         params = [*gradients]
-        kernel = _kernel_for(params)
+        kernel = kernel_for("sgd", params)
         if kernel is None:
             super().update_group(gradients, options)
             return
-        xp, lr = backend.of(params[0].data).xp, options["lr"]
-        if not hasattr(lr, "dtype"):
-            lr = xp.full((), lr, dtype=numpy.float64)
+        xp = backend.of(params[0].data).xp
+        lr = on_device(xp, options["lr"], numpy.float64)
         names = ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
         numbers = {name: options[name] for name in names}
         is_new = {param: "momentum_buffer" not in self.state.get(param, {}) for param in params}
@@ -113,14 +119,3 @@ class SGD(Optimizer):
                 [xp.asarray(gradients[param], order="C") for param in chosen],
                 velocities, lr, first=first, **numbers,
             )  # fmt: skip
-
-
-def _kernel_for(params: list[Tensor]) -> Any:
-    """The kernel that can move all these parameters together; None if there is none."""
-    arrays = [param.data for param in params]
-    kernel = backend.of(arrays[0]).sgd if arrays else None
-    if kernel is None or not backend.using_fast_kernels():
-        return None
-    dtype = arrays[0].dtype
-    suits = all(a.dtype == dtype and a.flags.c_contiguous for a in arrays)
-    return kernel if suits and dtype.itemsize >= 4 else None

@@ -18,7 +18,9 @@ import numpy
 Array = Any
 
 # In this order; a source uses what stands in those before it.
-SOURCES = ("threads", "product", "conv", "norm", "se", "elementwise", "pool", "loss", "sgd")
+SOURCES = (
+    "threads", "product", "conv", "norm", "se", "elementwise", "pool", "loss", "sgd", "adam",
+)  # fmt: skip
 # Convolutions on tensor cores: kernels of the same names, in a module of their own.
 TF32_SOURCES = ("threads", "product", "tensor_cores", "tf32", "conv")
 THREADS = 128  # of a block, in every kernel

@@ -7,22 +7,13 @@ from typing import Any
 
 import numpy
 
-from .launch import THREADS, address, blocks_for, launch
+from .launch import launch
+from .parameters import ADDRESS, blocks, parts, struct, table
 
 Array = Any
 
-MOST = 64  # parameters of one launch
-EACH = 4  # numbers that a thread works on, of the largest parameter
-
 # The struct Parameters of sgd.cu.
-PARAMETERS = numpy.dtype(
-    [
-        ("weights", numpy.uintp, MOST),
-        ("gradients", numpy.uintp, MOST),
-        ("velocities", numpy.uintp, MOST),
-        ("counts", numpy.int32, MOST),
-    ]
-)
+PARAMETERS = struct(weights=ADDRESS, gradients=ADDRESS, velocities=ADDRESS, counts=numpy.int32)
 
 
 def step(
@@ -35,18 +26,14 @@ def step(
     Lists of contiguous arrays, all of one dtype; `velocities` is None without momentum. lr is an
     array of one float64 on the GPU. `first`: the velocities are not set yet.
     """
-    for start in range(0, len(weights), MOST):
-        part = slice(start, start + MOST)
-        parameters = numpy.zeros((), PARAMETERS)
-        named = {"weights": weights, "gradients": gradients, "velocities": velocities or ()}
-        for name, arrays in named.items():
-            addresses = [address(array) for array in arrays[part]]
-            parameters[name][: len(addresses)] = addresses
+    for part in parts(len(weights)):
         counts = [array.size for array in weights[part]]
-        parameters["counts"][: len(counts)] = counts
+        parameters = table(
+            PARAMETERS, weights=weights[part], gradients=gradients[part],
+            velocities=(velocities or ())[part], counts=counts,
+        )  # fmt: skip
         launch(
-            "sgd_step", weights[start].dtype,
-            (blocks_for(max(counts), EACH * THREADS), len(counts)),
+            "sgd_step", weights[0].dtype, blocks(counts),
             parameters, lr, float(momentum), float(dampening), float(weight_decay), nesterov,
             maximize, first,
         )  # fmt: skip
