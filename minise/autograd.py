@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy
@@ -187,8 +188,9 @@ class Function:
         """Run forward and, unless no gradient is wanted, link the output to this op."""
         arrays = [tensor.data for tensor in inputs]
         home = backend.of(arrays[0])
+        kind = type(arrays[0])
         for array in arrays:
-            if backend.of(array) is not home:
+            if type(array) is not kind and backend.of(array) is not home:
                 places = ", ".join(f"{tensor.backend} {tensor.shape}" for tensor in inputs)
                 raise RuntimeError(
                     f"{self.name}: expected all operands on one backend, got {places}; "
@@ -220,13 +222,17 @@ class Function:
             raise RuntimeError(
                 f"{self.name}.backward: expected {len(inputs)} gradients, got {len(result)}"
             )
-        for index, (tensor, array) in enumerate(zip(inputs, result, strict=True)):
-            if array is not None and self.needs[index] and array.shape != tensor.shape:
+        needed = []
+        for index, (tensor, array) in enumerate(zip(inputs, result)):
+            if not self.needs[index]:
+                array = None
+            elif array is not None and array.shape != tensor.data.shape:
                 raise RuntimeError(
                     f"{self.name}.backward: the gradient of input {index} must have its shape "
                     f"{tensor.shape}, got {array.shape}"
                 )
-        return tuple(a if need else None for a, need in zip(result, self.needs, strict=True))
+            needed.append(array)
+        return tuple(needed)
 
     def graph_inputs(self) -> tuple[Tensor, ...]:
         """The tensors that the output was made from; RuntimeError if the graph was freed."""
@@ -277,15 +283,16 @@ def backward_steps(
         inputs = op.graph_inputs()
         contributions = op.contributions(grad)
         for source, contribution, needed in zip(inputs, contributions, op.needs, strict=True):
+            key = id(source)
             if contribution is not None:
-                arrived = gradients.get(id(source))
+                arrived = gradients.get(key)
                 # A new array each time: the old sum may be somebody else's contribution too.
                 if arrived is not None:
                     contribution = backend.of(source.data).add(arrived, contribution)
-                gradients[id(source)] = contribution
-            elif needed and id(source) not in gradients:
-                gradients[id(source)] = op.xp.zeros_like(source.data)
-        accumulated = tuple(gradients.get(id(source)) for source in inputs)
+                gradients[key] = contribution
+            elif needed and key not in gradients:
+                gradients[key] = op.xp.zeros_like(source.data)
+        accumulated = tuple([gradients.get(id(source)) for source in inputs])
         yield Step(op, tensor, grad, contributions, accumulated)
         del grad, contributions, accumulated  # or they would live through the next op's backward
         if not retain_graph:
@@ -331,7 +338,7 @@ def _newest_first(loss: Tensor) -> list[Tensor]:
             if needed and id(tensor) not in found:
                 found[id(tensor)] = tensor
                 to_visit.append(tensor)
-    return sorted(found.values(), key=lambda tensor: tensor.order, reverse=True)
+    return sorted(found.values(), key=attrgetter("order"), reverse=True)
 
 
 def is_grad_enabled() -> bool:

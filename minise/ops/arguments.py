@@ -18,6 +18,7 @@ from . import shape
 Axis = int | tuple[int, ...] | None
 
 NUMBERS = (int, float, numpy.bool_, numpy.integer, numpy.floating)  # bool is an int
+OPERANDS = (Tensor, *NUMBERS)
 SUPPORTED = "float16, float32, float64, bool and integers"
 
 
@@ -104,7 +105,7 @@ def common_dtype(tensors: Sequence[Tensor]) -> numpy.dtype:
 def operands(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
     """Both as tensors of one dtype whose shapes broadcast; TypeError or RuntimeError if not."""
     for value in (a, b):
-        if not isinstance(value, (Tensor, *NUMBERS)):
+        if not isinstance(value, OPERANDS):
             raise TypeError(
                 f"{name}: expected a Tensor or a number, got {type(value).__name__}; "
                 "make a tensor with minise.tensor(...)"
