@@ -89,7 +89,7 @@ class Kernels:
 
 def kernel_names(code: str) -> list[str]:
     """Of all kernels. conv.cu makes its own by a macro, one for each size of tile."""
-    found = re.findall(r"__global__ .*?void (\w+)(##M)?\(", code)
+    found = re.findall(r"__global__ .*?void (\w+)(##N)?\(", code)
     sizes = re.findall(r"^KERNELS\((\d+)", code, re.MULTILINE)
     return [name + size for name, made in found for size in (sizes if made else [""])]
 

@@ -113,9 +113,9 @@ def test_a_gpu_without_tf32():
     ("mistake", "message"),
     [
         (("__device__ Real relu(Real v)", "__device__ Real relu(Real v"), "threads.cu"),
-        (("Tap* taps;", "int taps;"), "conv.cu"),
-        (("Tile<M, N, 16, PER_M", "Tile<M, N, 256, PER_M"), "a thread always fetches the same k"),
-        (("Tile<M, N_W, 32,", "Tile<M, N_W, 128,"), "shared data"),
+        (("Tap tap;", "int tap;"), "conv.cu"),
+        (("Tile<M_W, N, 32,", "Tile<M_W, N, 64,"), "a thread's k are neighbours"),
+        (("Tile<M, N, 16, PER_M", "Tile<M, N, 64, PER_M"), "shared data"),
     ],
     ids=["syntax", "type", "tile", "shared memory"],
 )
@@ -157,6 +157,7 @@ def plugged_in(kernels, monkeypatch):
     home = backend.register(
         replace(
             before,
+            add=cuda.add,
             fast=dict(cuda.KERNELS),
             check_labels=labels.check,
             synchronize=labels.raise_if_wrong,
@@ -717,11 +718,11 @@ def test_an_array_that_is_read_and_written_is_noticed(device):
 CONV, NORM, POOL = ("product", "conv"), ("norm",), ("pool",)
 MISTAKES = {
     "index": (
-        "conv2d", CONV, "(tap.channel * conv.H + row) * conv.W",
-        "(tap.channel * conv.H + row) * conv.H", "^output: .* off",
+        "conv2d", CONV, "(down * from.W + right) * from.all", "(down * from.H + right) * from.all",
+        "^output: .* off",
     ),
-    "tail": ("conv2d", CONV, "inside = k + j < last", "inside = k + j <= last", "its arrays"),
-    "border": ("conv2d", CONV, "p * conv.stride_h - conv.top :", "p * conv.stride_h :", "^output"),
+    "tail": ("conv2d", CONV, "inside = tap.r < h.taps", "inside = tap.r <= h.taps", "its arrays"),
+    "border": ("conv2d", CONV, "{outputs, 0, 1, -padding", "{outputs, 0, 1, 0", "^output"),
     "barrier": ("conv2d", CONV, "__syncthreads();  // the tile", "// the tile", "order of threads"),
     "barrier in a branch": (
         "batch_norm", NORM, "        __syncthreads();\n    }",
@@ -729,7 +730,7 @@ MISTAKES = {
     ),
     "outside": ("relu", ("elementwise",), "i < count; i +=", "i <= count; i +=", "wrote outside"),
     "forgotten": (
-        "max_pool2d", POOL, "    dx[pixel] = sum;", "    if (sum != 0) dx[pixel] = sum;",
+        "max_pool2d", POOL, "    dx[i] = sum;", "    if (sum != 0) dx[i] = sum;",
         "^gradient of input 0",
     ),
     "type": ("batch_norm", NORM, "double eps, int rect", "float eps, int rect", "9 is f8"),
