@@ -152,7 +152,9 @@ class Guarded:
     def __init__(self, array: np.ndarray, anything: bool) -> None:
         self.array = array
         size = array.nbytes + 2 * MARGIN
-        self.memory = np.full(size, 0xFF, np.uint8)
+        # As far from a multiple of 16 as the array itself: see `in_fours` in product.cu.
+        larger = np.full(size + 16, 0xFF, np.uint8)
+        self.memory = larger[(array.ctypes.data - larger.ctypes.data) % 16 :][:size]
         if anything:
             self.memory[:] = np.frombuffer(random.randbytes(size), np.uint8)
         self.memory[MARGIN : MARGIN + array.nbytes] = np.frombuffer(array.tobytes(), np.uint8)

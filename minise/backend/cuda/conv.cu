@@ -77,7 +77,7 @@ struct Windows : FoursAlongK<T::K, T::M> {
     const Real* memory;
     const Axis h, w;
     const bool whole;
-    int row[Windows::EACH], column[Windows::EACH], place[Windows::EACH];  // of the first tap
+    int row[Windows::EACH], column[Windows::EACH], corner[Windows::EACH];  // of the first tap
     Tap tap;
 
     __device__ Windows(
@@ -85,11 +85,11 @@ struct Windows : FoursAlongK<T::K, T::M> {
         : from(from), memory(memory), h(h), w(w), whole(in_fours(memory, from.count)), tap{}
     {
         for (int i = 0; i < this->EACH; ++i) {
-            const int pixel = first + FoursAlongK<T::K, T::M>::place(i);
+            const int pixel = first + this->place(i);
             const int n = pixel / (h.count * w.count);
             row[i] = h.start + pixel / w.count % h.count * h.stride;
             column[i] = w.start + pixel % w.count * w.stride;
-            place[i] = n < from.N ? from.place(n, row[i], column[i]) : 0;
+            corner[i] = n < from.N ? from.place(n, row[i], column[i]) : 0;
             if (n >= from.N) row[i] = -(1 << 30);  // sees only border
         }
         tap.advance(this->k(), w.taps, whole_fours(from.count));
@@ -104,7 +104,7 @@ struct Windows : FoursAlongK<T::K, T::M> {
             const bool inside = tap.r < h.taps && within(row[i] + down, from.H) &&
                                 within(column[i] + right, from.W);
             this->fetched[i] =
-                read(memory + place[i] + way, inside ? from.count - tap.channel : 0, whole);
+                read(memory + (corner[i] + way), inside, from.count - tap.channel, whole);
         }
         tap.advance(T::K, w.taps, whole_fours(from.count));
     }
@@ -182,8 +182,9 @@ struct Weights : FoursAlongK<T::K, T::N> {
 #pragma unroll
         for (int i = 0; i < this->EACH; ++i) {
             const int o = first + this->place(i);
-            const int count = tap.r < R && o < O ? C - tap.channel : 0;
-            this->fetched[i] = read(weight + o * R * S * C + way, count, whole);
+            const bool inside = tap.r < R && o < O;
+            this->fetched[i] =
+                read(weight + (o * R * S * C + way), inside, C - tap.channel, whole);
         }
         tap.advance(T::K, S, whole_fours(C));
     }
@@ -248,8 +249,9 @@ struct TurnedWeights : FoursAcross<T::K, T::N> {
 #pragma unroll
         for (int i = 0; i < this->EACH; ++i) {
             const int o = tap.channel + this->k(i) - this->k(0);  // in the same four: the same tap
-            const int count = tap.r < h.taps && o < O ? C - c : 0;
-            this->fetched[i] = read(weight + ((o * R + r) * S + s) * C + c, count, whole);
+            const bool inside = tap.r < h.taps && o < O && c < C;
+            this->fetched[i] =
+                read(weight + (((o * R + r) * S + s) * C + c), inside, C - c, whole);
         }
         tap.advance(T::K, w.taps, whole_fours(O));
     }
@@ -314,7 +316,7 @@ struct WindowColumns : FoursAcross<T::K, T::M> {
             const bool inside = pixel + i < last && tap.r < h.taps && within(row, from.H) &&
                                 within(column, from.W);
             const int place = from.place(n, row, column) + tap.channel;
-            this->fetched[i] = read(x + place, inside ? from.count - tap.channel : 0, whole);
+            this->fetched[i] = read(x + place, inside, from.count - tap.channel, whole);
             if (++q < w.count) continue;  // the next pixel
             q = 0;
             if (++p < h.count) continue;
@@ -346,8 +348,9 @@ struct Gradients : FoursAcross<T::K, T::N> {
 #pragma unroll
         for (int i = 0; i < this->EACH; ++i) {
             const int k = pixel + this->k(i);
-            const int count = k < last ? to.count - o : 0;
-            this->fetched[i] = read(dy + k * to.all + to.first + o, count, whole);
+            const bool inside = k < last && o < to.count;
+            this->fetched[i] =
+                read(dy + (k * to.all + to.first + o), inside, to.count - o, whole);
         }
         pixel += T::K;
     }
@@ -402,7 +405,8 @@ extern "C" __global__ void bias_gradient(In<Real> dy, Out<Real> parts, int pixel
 }
 
 // --- one kernel per size of tile -----------------------------------------------------------------
-// A tile as wide as the matrix has columns wastes nothing; a wide one reads every number less often.
+// A tile as wide as the matrix wastes nothing; a wide one reads every number less often. Three
+// blocks should fit on a multiprocessor: while one waits, the others compute.
 
 template <int M, int N, int K, int PER_M, int PER_N>
 #ifdef TF32
@@ -412,12 +416,12 @@ using ChosenTile = Tile<M, N, K, PER_M, PER_N>;
 #endif
 
 #define KERNELS(N, M, PER_M, PER_N, M_W, PER_M_W, PER_N_W)                                        \
-    extern "C" __global__ __launch_bounds__(THREADS) void conv_forward_##N(                       \
+    extern "C" __global__ __launch_bounds__(THREADS, 3) void conv_forward_##N(                    \
         const Convolution conv, In<Real> x, In<Real> weight, In<Real> bias, Out<Real> y)          \
     {                                                                                             \
         forward<ChosenTile<M, N, 16, PER_M, PER_N>>(conv, x, weight, bias, y);                    \
     }                                                                                             \
-    extern "C" __global__ __launch_bounds__(THREADS) void conv_input_gradient_##N(                \
+    extern "C" __global__ __launch_bounds__(THREADS, 3) void conv_input_gradient_##N(             \
         const Convolution conv, In<Real> dy, In<Real> weight, Out<Real> dx)                       \
     {                                                                                             \
         input_gradient<ChosenTile<M, N, 16, PER_M, PER_N>>(conv, dy, weight, dx);                 \

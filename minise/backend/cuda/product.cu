@@ -36,17 +36,17 @@ __device__ bool in_fours(const Real* memory, int length)
     return length % 4 == 0 && reinterpret_cast<size_t>(memory) % alignof(Four) == 0;
 }
 
-// The first `count` of four numbers, and 0 for the others. `whole`: count is 4 or more, or not
-// positive, and the place is as `in_fours` wants it.
-__device__ Four read(const Real* place, int count, bool whole)
+// The first `count` of four numbers if they are `inside`, and 0 for the others. `whole`: there are
+// four, and the place is as `in_fours` wants it.
+__device__ Four read(const Real* place, bool inside, int count, bool whole)
 {
     Four four = {};
     if (whole) {
-        if (count > 0) four = *reinterpret_cast<const Four*>(place);
+        if (inside) four = *reinterpret_cast<const Four*>(place);
     } else {
 #pragma unroll
         for (int j = 0; j < 4; ++j)
-            if (j < count) four.number[j] = place[j];
+            if (inside && j < count) four.number[j] = place[j];
     }
     return four;
 }
