@@ -249,7 +249,7 @@ struct TurnedWeights : FoursAcross<T::K, T::N> {
 #pragma unroll
         for (int i = 0; i < this->EACH; ++i) {
             const int o = tap.channel + this->k(i) - this->k(0);  // in the same four: the same tap
-            const bool inside = tap.r < h.taps && o < O && c < C;
+            const bool inside = tap.r < h.taps && tap.s < w.taps && o < O && c < C;
             this->fetched[i] =
                 read(weight + (((o * R + r) * S + s) * C + c), inside, C - c, whole);
         }
@@ -406,7 +406,9 @@ extern "C" __global__ void bias_gradient(In<Real> dy, Out<Real> parts, int pixel
 
 // --- one kernel per size of tile -----------------------------------------------------------------
 // A tile as wide as the matrix wastes nothing; a wide one reads every number less often. Three
-// blocks should fit on a multiprocessor: while one waits, the others compute.
+// blocks should fit on a multiprocessor (two with doubles): while one waits, the others compute.
+
+constexpr int AT_A_TIME = sizeof(Real) == 4 ? 3 : 2;
 
 template <int M, int N, int K, int PER_M, int PER_N>
 #ifdef TF32
@@ -416,12 +418,12 @@ using ChosenTile = Tile<M, N, K, PER_M, PER_N>;
 #endif
 
 #define KERNELS(N, M, PER_M, PER_N, M_W, PER_M_W, PER_N_W)                                        \
-    extern "C" __global__ __launch_bounds__(THREADS, 3) void conv_forward_##N(                    \
+    extern "C" __global__ __launch_bounds__(THREADS, AT_A_TIME) void conv_forward_##N(            \
         const Convolution conv, In<Real> x, In<Real> weight, In<Real> bias, Out<Real> y)          \
     {                                                                                             \
         forward<ChosenTile<M, N, 16, PER_M, PER_N>>(conv, x, weight, bias, y);                    \
     }                                                                                             \
-    extern "C" __global__ __launch_bounds__(THREADS, 3) void conv_input_gradient_##N(             \
+    extern "C" __global__ __launch_bounds__(THREADS, AT_A_TIME) void conv_input_gradient_##N(     \
         const Convolution conv, In<Real> dy, In<Real> weight, Out<Real> dx)                       \
     {                                                                                             \
         input_gradient<ChosenTile<M, N, 16, PER_M, PER_N>>(conv, dy, weight, dx);                 \
