@@ -6,10 +6,10 @@
 // times; and each thread computes PER_M × PER_N of them in its registers, so that every number
 // read from shared memory is used several times more.
 //
-//              N                    the rows of a thread lie one below the other; its columns
-//         ┌─────────┐               are fours that lie side by side, and threads side by side
-//       K │    B    │               have fours side by side: one instruction reads, or writes,
-//     K   └─────────┘               four numbers of each of them
+//              N                    a thread has PER_M rows one below the other, and columns in
+//         ┌─────────┐               fours: those of neighbouring threads lie side by side, and
+//       K │    B    │               one instruction reads, or writes, the four numbers of a
+//     K   └─────────┘               thread
 //   ┌───┐ ┌─────────┐
 // M │ A │ │   sum   │
 //   └───┘ └─────────┘
@@ -18,10 +18,10 @@
 // instruction: tf32.cu has a tile with the same members for them.)
 //
 // Where the numbers come from is the affair of two loaders, one for A and one for B. In a
-// convolution neither matrix exists in memory ("implicit GEMM"): see conv.cu. Every time that a
-// loader is asked to, `fetch()` reads the next K columns (rows) into registers, 0 beyond the last;
-// `put(tile)` writes them to shared memory. In between, while the numbers are on their way, the
-// threads compute with the ones before.
+// convolution neither matrix exists in memory ("implicit GEMM"): see conv.cu. A loader's `fetch()`
+// reads the next K columns (rows), and 0 beyond the last, into registers; `put(tile)` writes them
+// to shared memory. In between, while the numbers are on their way, the threads compute with the
+// ones before.
 
 // COUNT numbers side by side that one instruction reads or writes.
 template <int COUNT>
