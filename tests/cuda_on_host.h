@@ -20,7 +20,7 @@
 #define __device__
 #define __shared__ static  // one block at a time, so one copy is enough
 #define __align__(n) __attribute__((aligned(n)))
-#define __launch_bounds__(n)
+#define __launch_bounds__(...)
 #define __syncthreads() host::wait(__LINE__)
 
 using std::max;

@@ -20,6 +20,7 @@ import cuda_on_host
 import numpy
 import parity
 import pytest
+import strict_array
 import test_ops_activation
 import test_ops_conv
 import test_ops_loss
@@ -28,7 +29,15 @@ import test_ops_norm
 import test_ops_pool
 import test_ops_se
 from strict_array import StrictArray, from_strict, strict, strict_backend, to_strict
-from test_backend_fast import CONVOLUTIONS, TOLERANCES, assert_close, conv, numbers
+from test_backend_fast import (
+    CONVOLUTIONS,
+    TOLERANCES,
+    assert_close,
+    channels_last,
+    conv,
+    images,
+    numbers,
+)
 
 import minise
 from minise import Tensor, backend, models
@@ -115,9 +124,9 @@ def test_a_gpu_without_tf32():
     ("mistake", "message"),
     [
         (("__device__ Real relu(Real v)", "__device__ Real relu(Real v"), "threads.cu"),
-        (("Tap* taps;", "int taps;"), "conv.cu"),
-        (("Tile<M, N, 16, PER_M", "Tile<M, N, 256, PER_M"), "a thread always fetches the same k"),
-        (("Tile<M, N_W, 32,", "Tile<M, N_W, 128,"), "shared data"),
+        (("Tap tap;", "int tap;"), "conv.cu"),
+        (("Tile<M_W, N, 32,", "Tile<M_W, N, 64,"), "a thread's k are neighbours"),
+        (("A_ROW = M + 8", "A_ROW = M + 800"), "shared data"),
     ],
     ids=["syntax", "type", "tile", "shared memory"],
 )
@@ -159,6 +168,7 @@ def plugged_in(kernels, monkeypatch):
     home = backend.register(
         replace(
             before,
+            add=cuda.add,
             fast=dict(cuda.KERNELS),
             check_labels=labels.check,
             synchronize=labels.raise_if_wrong,
@@ -483,6 +493,84 @@ def test_memory_orders(device, name, layout, monkeypatch):
     assert compare(f, *arrays, upstream=layout(upstream))
 
 
+WITH_IMAGES = [name for name in OPS if IMAGES in OPS[name][1:]]
+# These keep the order that they find, and so do not ask for channels last.
+ELEMENTWISE = {"relu", "add_relu", "sigmoid"}
+
+
+def in_channels_last(array):
+    return channels_last(array) if array.ndim == 4 else array
+
+
+def orders(*arrays):
+    """Whether each that has pixels lies in channels-last memory."""
+    shapes = [a for a in arrays if a.ndim == 4 and a.shape[2] * a.shape[3] > 1]
+    return {a.transpose(0, 2, 3, 1).flags.c_contiguous for a in shapes}
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", [name for name in WITH_IMAGES if name != "adaptive_avg_pool2d"])
+@pytest.mark.parametrize("given", [in_channels_last, numpy.array], ids=["last", "first"])
+@pytest.mark.parametrize("upstream", [in_channels_last, numpy.array], ids=["dy last", "dy first"])
+def test_channels_come_last_in_memory(device, name, given, upstream):
+    """In outputs and in gradients of images, in whatever order inputs and gradient come.
+
+    (The gradient of SE's squeeze is not written out at all.)
+    """
+    tensors = [Tensor(StrictArray(given(a)), True) for a in arguments(name, "float32")]
+    y = OPS[name][0](*tensors)
+    y.backward(Tensor(StrictArray(upstream(numbers(y.shape, "float32")))))
+    gradients = [t.grad.data for t in tensors if t.shape == IMAGES]
+    assert gradients
+    wanted = name not in ELEMENTWISE or given is in_channels_last
+    assert orders(y.data, *gradients) == {wanted}
+    if name == "conv2d":  # its weights and their gradient lie as the optimiser wants them
+        assert tensors[1].grad.data.flags.c_contiguous
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", WITH_IMAGES)
+@pytest.mark.parametrize("first", [0, 1])
+def test_inputs_in_different_orders(device, name, first, monkeypatch):
+    monkeypatch.setitem(globals(), "to_strict", StrictArray)  # keeps the strides
+    arrays = arguments(name, "float64")
+    arrays[first::2] = map(in_channels_last, arrays[first::2])
+    with backend.plain():
+        upstream = numbers(OPS[name][0](*map(Tensor, arrays)).shape, "float64", 5)
+    for order in (numpy.array, in_channels_last):
+        assert compare(OPS[name][0], *arrays, upstream=order(upstream))
+
+
+@needs_compiler
+@dtypes
+def test_images_that_do_not_lie_at_a_multiple_of_four_numbers(device, dtype, monkeypatch):
+    """An instruction that reads four numbers would stop the kernel."""
+
+    def shifted(array):
+        memory = numpy.empty(array.size + 1, dtype)
+        view = memory[1:].reshape(array.transpose(0, 2, 3, 1).shape).transpose(0, 3, 1, 2)
+        view[...] = array
+        return StrictArray(view)
+
+    f, *arrays = conv((8, 8, 3, 3), (2, 8, 5, 6), dtype, bias=False, padding=1)
+    monkeypatch.setitem(globals(), "to_strict", shifted)
+    assert compare(f, *arrays)
+
+
+@needs_compiler
+def test_sums_of_gradients_have_channels_last(device):
+    a, b = images(IMAGES, "float32"), numbers(IMAGES, "float32", 1)
+    share = numpy.broadcast_to(numbers(GATES, "float32", 2), IMAGES)
+    for left, right in ((a, a), (a, b), (b, a), (a, share), (share, a)):
+        total = device.add(StrictArray(left), StrictArray(right))
+        assert orders(total) == {True}
+        assert numpy.array_equal(from_strict(total), left + right)
+    for left, right in ((b, b), (b, share), (b[0], b[0])):
+        total = device.add(StrictArray(left), StrictArray(right))
+        assert total.flags.c_contiguous
+        assert numpy.array_equal(from_strict(total), left + right)
+
+
 @needs_compiler
 @ops
 def test_float16_and_empty_batches_are_left_to_the_plain_kernels(device, name):
@@ -661,6 +749,28 @@ def test_a_network(device, compiled, dtype, tolerance, of_gradients):
 
 
 @needs_compiler
+def test_what_a_step_of_a_network_copies_into_another_order(device, monkeypatch):
+    """The batch, and the weights of its 3 × 3 convolutions.
+
+    (And two gradients are written out that are one number for all, those of means.)
+    """
+    copied = []
+
+    def ascontiguousarray(array, dtype=None):
+        result = numpy.ascontiguousarray(array, dtype)
+        copied.extend([] if numpy.may_share_memory(result, array) else [result.shape])
+        return result
+
+    monkeypatch.setitem(strict_array.REPLACED, "ascontiguousarray", ascontiguousarray)
+    training_step(to_strict, "float32", numbers((4, 3, 8, 8), "float32"))
+    net = models.create("se_resnet20", num_classes=10)
+    kernels = [p.shape for p in net.parameters() if p.ndim == 4 and p.shape[2:] != (1, 1)]
+    weights = [(O, R, S, C) for O, C, R, S in kernels]
+    means = [(4,), (4, 2, 2, 64)]  # of the losses, and of the last pixels
+    assert sorted(copied) == sorted([(4, 8, 8, 3), *weights, *means])
+
+
+@needs_compiler
 def test_an_array_that_is_read_and_written_is_noticed(device):
     x = to_strict(numbers((7,), "float32"))
     for result in (x, x[1:6]):
@@ -674,11 +784,17 @@ def test_an_array_that_is_read_and_written_is_noticed(device):
 CONV, NORM, POOL = ("product", "conv"), ("norm",), ("pool",)
 MISTAKES = {
     "index": (
-        "conv2d", CONV, "(tap.channel * conv.H + row) * conv.W",
-        "(tap.channel * conv.H + row) * conv.H", "^output: .* off",
+        "conv2d", CONV, "+ right) * from.all + tap.channel", "+ right) * from.all",
+        "^output: .* off",
     ),
-    "tail": ("conv2d", CONV, "inside = k + j < last", "inside = k + j <= last", "its arrays"),
-    "border": ("conv2d", CONV, "p * conv.stride_h - conv.top :", "p * conv.stride_h :", "^output"),
+    "tail": ("conv2d", CONV, "inside = tap.r < R &&", "inside = tap.r <= R &&", "its arrays"),
+    "border": ("conv2d", CONV, "{outputs, 0, 1, -padding", "{outputs, 0, 1, padding", "^output"),
+    "order of k": (
+        "conv2d", CONV, "return row % (K / 4) * 4 + row / (K / 4)", "return row", "^gradient",
+    ),
+    "four": (
+        "conv2d", CONV, "if (inside) four = *", "if (inside && count > 4) four = *", "^gradient",
+    ),
     "barrier": ("conv2d", CONV, "__syncthreads();  // the tile", "// the tile", "order of threads"),
     "barrier in a branch": (
         "batch_norm", NORM, "        __syncthreads();\n    }",
@@ -686,10 +802,10 @@ MISTAKES = {
     ),
     "outside": ("relu", ("elementwise",), "i < count; i +=", "i <= count; i +=", "wrote outside"),
     "forgotten": (
-        "max_pool2d", POOL, "    dx[pixel] = sum;", "    if (sum != 0) dx[pixel] = sum;",
+        "max_pool2d", POOL, "    dx[i] = sum;", "    if (sum != 0) dx[i] = sum;",
         "^gradient of input 0",
     ),
-    "type": ("batch_norm", NORM, "double eps, int rect", "float eps, int rect", "9 is f8"),
+    "type": ("batch_norm", NORM, "double eps, int rect", "float eps, int rect", "8 is f8"),
     "row": ("log_softmax", ("loss",), "rows ? start + C :", "rows ? start + C - 1 :", "^output"),
 }  # fmt: skip
 

@@ -54,6 +54,7 @@ def create() -> Backend:
         array_type=cupy.ndarray,
         to_numpy=to_numpy,
         synchronize=synchronize,
+        add=cuda.add,
         fast=dict(cuda.KERNELS),
         check_labels=labels.check,
         sgd=cuda.sgd.step,

@@ -5,18 +5,18 @@ that does not cover what it is given (an unusual dtype, an axis, an empty array)
 plain methods. The .cu files hold the kernels, the .py files of the same name launch them, and
 launch.py compiles them.
 
-Memory is (N, C, H, W) in C order throughout, unlike on the CPU, where channels come last:
+Images (N, C, H, W) lie in channels-last memory, (N, H, W, C), as on the CPU. A pixel under a tap of
+a convolution is then a row of C numbers: one instruction reads four channels, and one check for the
+border, one address does for the four. BatchNorm sees a matrix of pixels and channels.
 
-- whatever CuPy computes itself comes out in C order. Images with channels last would lose their
-  order at every op that has no kernel here, and be copied back at the next that has one;
-- the pixels of a channel lie side by side: reading them is coalesced, a value per channel (of
-  BatchNorm, or SE's gates) is one value per row, and the sums over a channel run along memory;
-- a convolution's tile has pixels side by side too, and weights (O, C, R, S) are its other matrix
-  as they lie in memory: nothing is transposed, neither before nor after.
+- Kernels get contiguous (N, H, W, C), ops return the view (N, C, H, W) of what they made: see
+  layout.py. What is in another order is copied once: the first batch, and what CuPy itself computes
+  in between, which comes out in C order. For sums of gradients there is `add`.
+- A convolution's weights (O, C, R, S) are copied to (O, R, S, C), unless they are 1 × 1; their
+  gradient is written as (O, C, R, S), as the optimiser wants it.
 
-What channels last would give is reads of four channels at once. float32 is computed as float32; in
-a block of `backend.tf32()`, convolutions and linear layers go to the tensor cores, from the same
-layout.
+float32 is computed as float32; in a block of `backend.tf32()`, convolutions and linear layers go to
+the tensor cores, from the same layout.
 
 No kernel waits for the GPU, none calls cuBLAS: all of them can be captured in a CUDA graph. No sum
 of floats depends on the order of blocks: the same inputs give the same bits.
@@ -28,6 +28,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import adam, conv, elementwise, loss, norm, pool, se, sgd
+from .layout import add
 from .loss import LabelCheck
 
 KERNELS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {

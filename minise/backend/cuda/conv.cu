@@ -1,16 +1,19 @@
 // Convolution as a matrix product whose matrices are never written out ("implicit GEMM"):
 //
-//     y[n, o, p, q] = bias[o] + Σ_crs w[o, c, r, s] · x[n, c, p·stride + r·dilation - top,
+//     y[n, o, p, q] = bias[o] + Σ_rsc w[o, c, r, s] · x[n, c, p·stride + r·dilation - top,
 //                                                            q·stride + s·dilation - left]
 //
-//   kernel             rows m    columns n       summed over k   A[m, k]         B[k, n]
-//   forward            o         pixels (npq)    taps (crs)      weight          pixel under a tap
-//   input gradient     c         pixels (nhw)    taps (ors)      weight          dy under a tap
-//   weight gradient    o         taps (crs)      pixels (npq)    dy              pixel under a tap
+//   kernel             rows m          columns n   summed over k    A[m, k]             B[k, n]
+//   forward            pixels (npq)    o           taps (rsc)       pixel under a tap   weight
+//   input gradient     pixels (nhw)    c           taps (rso)       dy under a tap      weight
+//   weight gradient    taps (rsc)      o           pixels (npq)     pixel under a tap   dy
 //
-// The loaders below (see product.cu) compute where A[m, k] and B[k, n] lie in memory. What differs
-// from thread to thread (the pixel) is worked out once; what changes with k (the tap) is counted on.
-// Groups are convolutions of their own: C and O below are the channels of one group.
+// In memory the channels come last: x (N, H, W, C), y (N, P, Q, O), weights (O, R, S, C). So the
+// loaders below (see product.cu) read four channels at once, and work out only for the four of
+// them where they lie and whether that is in the border. What differs from thread to thread (the
+// pixel) is worked out once; what changes with k (the tap) is counted on.
+//
+// Groups are convolutions of their own, with C and O channels each.
 
 struct Convolution {
     int N, C, H, W;  // x, all groups
@@ -19,79 +22,171 @@ struct Convolution {
     int stride_h, stride_w, top, left, dilation_h, dilation_w;
 };
 
-// A channel and a place in the window. `next` is the one that follows in (channel, r, s) order.
-struct Tap {
-    int channel, r, s;
-    __device__ void next(int R, int S)
-    {
-        if (++s < S) return;
-        s = 0;
-        if (++r < R) return;
-        r = 0;
-        ++channel;
-    }
+// One group's channels of x or y.
+struct Images {
+    int N, H, W;
+    int all, first, count;  // channels: of all groups, before the group's first, of the group
+
+    __device__ int place(int n, int h, int w) const { return ((n * H + h) * W + w) * all + first; }
 };
 
-// --- forward -------------------------------------------------------------------------------------
+__device__ Images inputs(const Convolution& conv, int group)
+{
+    const int C = conv.C / conv.G;
+    return {conv.N, conv.H, conv.W, conv.C, group * C, C};
+}
 
-// A[o, crs]: the weights, as they lie in memory.
-template <class T>
-struct Weights : SharedAlongK<T::K, T::M> {
-    const Real* weight;  // of this group
-    const int first, O, taps;
+__device__ Images outputs(const Convolution& conv, int group)
+{
+    const int O = conv.O / conv.G;
+    return {conv.N, conv.P, conv.Q, conv.O, group * O, O};
+}
 
-    __device__ Weights(const Real* weight, int first, int O, int taps)
-        : weight(weight), first(first), O(O), taps(taps)
+// A place in the window and a channel. In the order of the sums, (r, s, channel), every place has
+// as many channels as make whole fours: those beyond the last are read as 0.
+struct Tap {
+    int r, s, channel;
+
+    // The tap `count` further on.
+    __device__ void advance(int count, int S, int channels)
     {
-    }
-
-    __device__ void fetch(int k, int last)
-    {
-        const int tap = k + this->k();
-#pragma unroll
-        for (int i = 0; i < this->EACH; ++i) {
-            const int o = first + this->place(i);
-            this->fetched[i] = tap < last && o < O ? weight[o * taps + tap] : Real(0);
+        channel += count;
+        while (channel >= channels) {
+            channel -= channels;
+            if (++s < S) continue;
+            s = 0;
+            ++r;
         }
     }
 };
 
-// B[crs, npq]: what tap (c, r, s) of the window of pixel (n, p, q) sees, 0 in the border.
+__device__ int whole_fours(int channels) { return (channels + 3) / 4 * 4; }
+
+// What a convolution does along H or W. Pixel i of the result, the one at first + i·step, meets
+// pixel start + i·stride + j·dilation by the kernel's tap begin + j·next.
+struct Axis {
+    int count, first, step;
+    int start, stride, dilation;
+    int taps, begin, next;
+};
+
+// A[pixel, tap]: what the window of a pixel sees, 0 in the border.
 template <class T>
-struct Windows : SharedAcross<T::K, T::N> {
-    const Convolution conv;
-    const Real* image[Windows::EACH];        // the group's first channel
-    int h[Windows::EACH], w[Windows::EACH];  // upper left corner of the window
+struct Windows : FoursAlongK<T::K, T::M> {
+    const Images from;
+    const Real* memory;
+    const Axis h, w;
+    const bool whole;
+    int row[Windows::EACH], column[Windows::EACH], corner[Windows::EACH];  // of the first tap
     Tap tap;
 
-    __device__ Windows(const Convolution& conv, const Real* x, int group, int first)
-        : conv(conv), tap{0, 0, 0}
+    __device__ Windows(
+        const Images& from, const Real* memory, const Axis& h, const Axis& w, int first)
+        : from(from), memory(memory), h(h), w(w), whole(in_fours(memory, from.count)), tap{}
     {
         for (int i = 0; i < this->EACH; ++i) {
             const int pixel = first + this->place(i);
-            const int n = pixel / (conv.P * conv.Q);
-            const int p = pixel / conv.Q % conv.P, q = pixel % conv.Q;
-            const int channel = n * conv.C + group * (conv.C / conv.G);
-            image[i] = x + channel * conv.H * conv.W;
-            h[i] = n < conv.N ? p * conv.stride_h - conv.top : -(1 << 30);  // sees only border
-            w[i] = q * conv.stride_w - conv.left;
+            const int n = pixel / (h.count * w.count);
+            row[i] = h.start + pixel / w.count % h.count * h.stride;
+            column[i] = w.start + pixel % w.count * w.stride;
+            corner[i] = n < from.N ? from.place(n, row[i], column[i]) : 0;
+            if (n >= from.N) row[i] = -(1 << 30);  // sees only border
         }
+        tap.advance(this->k(), w.taps, whole_fours(from.count));
     }
 
-    __device__ void fetch(int k, int last)
+    __device__ void fetch()
     {
+        const int down = tap.r * h.dilation, right = tap.s * w.dilation;
+        const int way = (down * from.W + right) * from.all + tap.channel;
 #pragma unroll
-        for (int j = 0; j < T::K; ++j) {
-#pragma unroll
-            for (int i = 0; i < this->EACH; ++i) {
-                const int row = h[i] + tap.r * conv.dilation_h;
-                const int column = w[i] + tap.s * conv.dilation_w;
-                const bool inside = k + j < last && within(row, conv.H) && within(column, conv.W);
-                const int place = (tap.channel * conv.H + row) * conv.W + column;
-                this->fetched[j][i] = inside ? image[i][place] : Real(0);
-            }
-            tap.next(conv.R, conv.S);
+        for (int i = 0; i < this->EACH; ++i) {
+            const bool inside = tap.r < h.taps && within(row[i] + down, from.H) &&
+                                within(column[i] + right, from.W);
+            this->fetched[i] =
+                read(memory + (corner[i] + way), inside, from.count - tap.channel, whole);
         }
+        tap.advance(T::K, w.taps, whole_fours(from.count));
+    }
+};
+
+// The product that forward and the input gradient have in common.
+// Blocks: (tiles of pixels, tiles of channels, ...).
+template <class T, class Right>
+__device__ void windows_times(
+    Right& right, const Images& from, const Real* x, const Axis& h, const Axis& w,
+    const Images& to, const Real* bias, Real* y)
+{
+    const int first_pixel = blockIdx.x * T::M, first_channel = blockIdx.y * T::N;
+    Windows<T> left(from, x, h, w, first_pixel);
+    Real sum[T::PER_M][T::PER_N] = {};
+    product<T>(left, right, h.taps * w.taps * whole_fours(from.count), sum);
+
+    constexpr int COUNT = T::SIDE_BY_SIDE;
+    const bool whole = in_fours(y, to.count);
+#pragma unroll
+    for (int i = 0; i < T::PER_M; ++i) {
+        const int pixel = first_pixel + T::row(i), n = pixel / (h.count * w.count);
+        if (n >= to.N) continue;
+        const int row = h.first + pixel / w.count % h.count * h.step;
+        const int column = w.first + pixel % w.count * w.step;
+        Real* place = y + to.place(n, row, column);
+#pragma unroll
+        for (int j = 0; j < T::PER_N; j += COUNT) {
+            const int c = first_channel + T::column(j);
+            Together<COUNT> numbers;
+#pragma unroll
+            for (int k = 0; k < COUNT; ++k) {
+                const bool biased = bias && c + k < to.count;
+                numbers.number[k] = sum[i][j + k] + (biased ? bias[to.first + c + k] : Real(0));
+            }
+            write(numbers, place + c, to.count - c, whole);
+        }
+    }
+}
+
+// --- forward -------------------------------------------------------------------------------------
+
+__device__ Axis forward_axis(int outputs, int taps, int stride, int padding, int dilation)
+{
+    return {outputs, 0, 1, -padding, stride, dilation, taps, 0, 1};
+}
+
+__device__ Axis forward_h(const Convolution& conv)
+{
+    return forward_axis(conv.P, conv.R, conv.stride_h, conv.top, conv.dilation_h);
+}
+
+__device__ Axis forward_w(const Convolution& conv)
+{
+    return forward_axis(conv.Q, conv.S, conv.stride_w, conv.left, conv.dilation_w);
+}
+
+// B[rsc, o]: the weights, as they lie in memory.
+template <class T>
+struct Weights : FoursAlongK<T::K, T::N> {
+    const Real* weight;  // of this group
+    const int first, O, R, S, C;
+    const bool whole;
+    Tap tap;
+
+    __device__ Weights(const Real* weight, int first, int O, int R, int S, int C)
+        : weight(weight), first(first), O(O), R(R), S(S), C(C), whole(in_fours(weight, C)), tap{}
+    {
+        tap.advance(this->k(), S, whole_fours(C));
+    }
+
+    __device__ void fetch()
+    {
+        const int way = (tap.r * S + tap.s) * C + tap.channel;
+#pragma unroll
+        for (int i = 0; i < this->EACH; ++i) {
+            const int o = first + this->place(i);
+            const bool inside = tap.r < R && o < O;
+            this->fetched[i] =
+                read(weight + (o * R * S * C + way), inside, C - tap.channel, whole);
+        }
+        tap.advance(T::K, S, whole_fours(C));
     }
 };
 
@@ -100,134 +195,65 @@ template <class T>
 __device__ void forward(
     const Convolution& conv, const Real* x, const Real* weight, const Real* bias, Real* y)
 {
-    const int O = conv.O / conv.G, taps = conv.C / conv.G * conv.R * conv.S;
     const int group = blockIdx.z;
-    const int first_o = blockIdx.y * T::M, first_pixel = blockIdx.x * T::N;
-    Weights<T> left(weight + group * O * taps, first_o, O, taps);
-    Windows<T> right(conv, x, group, first_pixel);
-    Real sum[T::PER_M][T::PER_N] = {};
-    product<T>(left, right, 0, taps, sum);
-
-    const int PQ = conv.P * conv.Q;
-#pragma unroll
-    for (int j = 0; j < T::PER_N; ++j) {
-        const int pixel = first_pixel + T::column(j), n = pixel / PQ;
-        if (n >= conv.N) continue;
-        const int place = n * conv.O * PQ + pixel % PQ;
-#pragma unroll
-        for (int i = 0; i < T::PER_M; ++i) {
-            const int o = first_o + T::row(i), channel = group * O + o;
-            if (o < O) y[place + channel * PQ] = sum[i][j] + (bias ? bias[channel] : Real(0));
-        }
-    }
+    const Images from = inputs(conv, group), to = outputs(conv, group);
+    const int R = conv.R, S = conv.S, C = from.count, O = to.count;
+    Weights<T> right(weight + group * O * R * S * C, blockIdx.y * T::N, O, R, S, C);
+    windows_times<T>(right, from, x, forward_h(conv), forward_w(conv), to, bias, y);
 }
 
 // --- gradient of the input -----------------------------------------------------------------------
 //
-//     dx[n, c, h, w] = Σ_ors w[o, c, r, s] · dy[n, o, (h + top - r·dilation) / stride,
+//     dx[n, c, h, w] = Σ_rso w[o, c, r, s] · dy[n, o, (h + top - r·dilation) / stride,
 //                                                     (w + left - s·dilation) / stride]
 //
 // over the taps for which the divisions leave no remainder. So with a stride of 2 pixels of even
-// and of odd h + top meet different taps. Each such class of pixels is a product of its own, in
-// which every tap counts: pixel h = first_h + stride·i meets the taps r = a + stride·j, and the
-// quotient is start_h + i - j·dilation. (With a stride, dilation is 1: see conv.py.)
+// and of odd h + top meet different taps. Each such class of pixels is a convolution of its own, in
+// which every tap counts: it has the pixels first + stride·i and the taps a + stride·j, and the
+// quotient is start + i - j·dilation. (With a stride, dilation is 1: see conv.py.)
 
-struct PixelClass {
-    int first_h, first_w;  // its first pixel
-    int height, width;     // how many pixels it has
-    int tap_h, tap_w;      // its first tap: a
-    int R, S;              // how many taps it has
-    int start_h, start_w;  // which pixel of dy the first tap of its first pixel meets
+// In [0, stride), for negative numbers too.
+__device__ int remainder(int n, int stride) { return (n % stride + stride) % stride; }
+// How many of 0, stride, 2·stride, ... are less than n.
+__device__ int multiples(int n, int stride) { return n > 0 ? (n + stride - 1) / stride : 0; }
 
-    __device__ PixelClass(const Convolution& conv, int a, int b) : tap_h(a), tap_w(b)
-    {
-        first_h = remainder(a - conv.top, conv.stride_h);
-        first_w = remainder(b - conv.left, conv.stride_w);
-        height = count(conv.H - first_h, conv.stride_h);
-        width = count(conv.W - first_w, conv.stride_w);
-        R = count(conv.R - a, conv.stride_h);
-        S = count(conv.S - b, conv.stride_w);
-        start_h = (first_h + conv.top - a) / conv.stride_h;
-        start_w = (first_w + conv.left - b) / conv.stride_w;
-    }
+// The class whose first tap is a.
+__device__ Axis gradient_axis(int inputs, int taps, int stride, int padding, int dilation, int a)
+{
+    const int first = remainder(a - padding, stride), start = (first + padding - a) / stride;
+    return {multiples(inputs - first, stride), first, stride, start, 1, -dilation,
+            multiples(taps - a, stride), a, stride};
+}
 
-    // In [0, stride), for negative numbers too.
-    __device__ static int remainder(int n, int stride) { return (n % stride + stride) % stride; }
-    // How many of 0, stride, 2·stride, ... are less than n.
-    __device__ static int count(int n, int stride)
-    {
-        return n > 0 ? (n + stride - 1) / stride : 0;
-    }
-};
-
-// A[c, ors]: the weights of the class's taps.
+// B[rso, c]: the weights of the class's taps.
 template <class T>
-struct TurnedWeights : SharedAlongK<T::K, T::M> {
-    const Convolution conv;
-    const PixelClass pixels;
+struct TurnedWeights : FoursAcross<T::K, T::N> {
     const Real* weight;  // of this group
-    const int first, C;
-
-    __device__ TurnedWeights(
-        const Convolution& conv, const PixelClass& pixels, const Real* weight, int first, int C)
-        : conv(conv), pixels(pixels), weight(weight), first(first), C(C)
-    {
-    }
-
-    __device__ void fetch(int k, int last)
-    {
-        const int tap = k + this->k();
-        if (pixels.R * pixels.S == 0) return;  // there is nothing to fetch, nor to divide by
-        const int o = tap / (pixels.R * pixels.S);
-        const int r = pixels.tap_h + tap / pixels.S % pixels.R * conv.stride_h;
-        const int s = pixels.tap_w + tap % pixels.S * conv.stride_w;
-#pragma unroll
-        for (int i = 0; i < this->EACH; ++i) {
-            const int c = first + this->place(i);
-            const int place = ((o * C + c) * conv.R + r) * conv.S + s;
-            this->fetched[i] = tap < last && c < C ? weight[place] : Real(0);
-        }
-    }
-};
-
-// B[ors, nhw]: the gradient of the output pixel that saw pixel (n, h, w) through tap (r, s).
-template <class T>
-struct Gradients : SharedAcross<T::K, T::N> {
-    const Convolution conv;
-    const PixelClass pixels;
-    const Real* image[Gradients::EACH];
-    int p[Gradients::EACH], q[Gradients::EACH];  // which output pixel saw it by the first tap
+    const Axis h, w;
+    const int first, O, R, S, C;
+    const bool whole;
     Tap tap;
 
-    __device__ Gradients(
-        const Convolution& conv, const PixelClass& pixels, const Real* dy, int group, int first)
-        : conv(conv), pixels(pixels), tap{0, 0, 0}
+    __device__ TurnedWeights(
+        const Real* weight, const Axis& h, const Axis& w, int first, int O, int R, int S, int C)
+        : weight(weight), h(h), w(w), first(first), O(O), R(R), S(S), C(C),
+          whole(in_fours(weight, C)), tap{}
     {
-        for (int i = 0; i < this->EACH; ++i) {
-            const int pixel = first + this->place(i);
-            const int n = pixel / (pixels.height * pixels.width);
-            const int channel = n * conv.O + group * (conv.O / conv.G);
-            image[i] = dy + channel * conv.P * conv.Q;
-            const int row = pixel / pixels.width % pixels.height;
-            p[i] = n < conv.N ? pixels.start_h + row : -(1 << 30);
-            q[i] = pixels.start_w + pixel % pixels.width;
-        }
+        tap.advance(this->k(0), w.taps, whole_fours(O));
     }
 
-    __device__ void fetch(int k, int last)
+    __device__ void fetch()
     {
+        const int r = h.begin + tap.r * h.next, s = w.begin + tap.s * w.next;
+        const int c = first + this->place();
 #pragma unroll
-        for (int j = 0; j < T::K; ++j) {
-#pragma unroll
-            for (int i = 0; i < this->EACH; ++i) {
-                const int row = p[i] - tap.r * conv.dilation_h;
-                const int column = q[i] - tap.s * conv.dilation_w;
-                const bool inside = k + j < last && within(row, conv.P) && within(column, conv.Q);
-                const int place = (tap.channel * conv.P + row) * conv.Q + column;
-                this->fetched[j][i] = inside ? image[i][place] : Real(0);
-            }
-            tap.next(pixels.R, pixels.S);
+        for (int i = 0; i < this->EACH; ++i) {
+            const int o = tap.channel + this->k(i) - this->k(0);  // in the same four: the same tap
+            const bool inside = tap.r < h.taps && tap.s < w.taps && o < O && c < C;
+            this->fetched[i] =
+                read(weight + (((o * R + r) * S + s) * C + c), inside, C - c, whole);
         }
+        tap.advance(T::K, w.taps, whole_fours(O));
     }
 };
 
@@ -236,34 +262,18 @@ template <class T>
 __device__ void input_gradient(
     const Convolution& conv, const Real* dy, const Real* weight, Real* dx)
 {
-    const int C = conv.C / conv.G, O = conv.O / conv.G;
     const int group = blockIdx.z / (conv.stride_h * conv.stride_w);
     const int a = blockIdx.z / conv.stride_w % conv.stride_h, b = blockIdx.z % conv.stride_w;
-    const PixelClass pixels(conv, a, b);
-    const int first_c = blockIdx.y * T::M, first_pixel = blockIdx.x * T::N;
-    const int count = pixels.height * pixels.width;
-    if (first_pixel >= conv.N * count) return;  // a class may have fewer pixels than the largest
+    const Axis h = gradient_axis(conv.H, conv.R, conv.stride_h, conv.top, conv.dilation_h, a);
+    const Axis w = gradient_axis(conv.W, conv.S, conv.stride_w, conv.left, conv.dilation_w, b);
+    // A class may have fewer pixels than the largest. (It may also have no taps: pixels that no
+    // window saw.)
+    if (int(blockIdx.x * T::M) >= conv.N * h.count * w.count) return;
 
-    const int taps = O * pixels.R * pixels.S;  // maybe 0: a pixel that no window saw
-    TurnedWeights<T> left(conv, pixels, weight + group * O * C * conv.R * conv.S, first_c, C);
-    Gradients<T> right(conv, pixels, dy, group, first_pixel);
-    Real sum[T::PER_M][T::PER_N] = {};
-    product<T>(left, right, 0, taps, sum);
-
-    const int HW = conv.H * conv.W;
-#pragma unroll
-    for (int j = 0; j < T::PER_N; ++j) {
-        const int pixel = first_pixel + T::column(j), n = pixel / count;
-        if (n >= conv.N) continue;
-        const int h = pixels.first_h + pixel / pixels.width % pixels.height * conv.stride_h;
-        const int w = pixels.first_w + pixel % pixels.width * conv.stride_w;
-        const int place = n * conv.C * HW + h * conv.W + w;
-#pragma unroll
-        for (int i = 0; i < T::PER_M; ++i) {
-            const int c = first_c + T::row(i);
-            if (c < C) dx[place + (group * C + c) * HW] = sum[i][j];
-        }
-    }
+    const Images from = outputs(conv, group), to = inputs(conv, group);
+    const int R = conv.R, S = conv.S, C = to.count, O = from.count;
+    TurnedWeights<T> right(weight + group * O * R * S * C, h, w, blockIdx.y * T::N, O, R, S, C);
+    windows_times<T>(right, from, dy, h, w, to, nullptr, dx);
 }
 
 // --- gradient of the weights ---------------------------------------------------------------------
@@ -274,68 +284,75 @@ __device__ void input_gradient(
 // pixels are split into stretches, each with sums of its own; `sum_of_splits` adds these in order.
 // (Adding to one place from all blocks at once, with atomics, would give other bits every time.)
 
-// A[o, npq]: dy.
+// A[rsc, npq]: what the windows see, as in `Windows`, with the roles of m and k exchanged.
 template <class T>
-struct OutputRows : SharedAlongK<T::K, T::M> {
-    const Convolution conv;
-    const Real* dy;
-    const int first, O, group;
+struct WindowColumns : FoursAcross<T::K, T::M> {
+    const Images from;
+    const Real* x;
+    const Axis h, w;
+    const bool whole;
+    Tap tap;
+    int pixel;
+    const int last;
 
-    __device__ OutputRows(const Convolution& conv, const Real* dy, int first, int O, int group)
-        : conv(conv), dy(dy), first(first), O(O), group(group)
+    __device__ WindowColumns(
+        const Images& from, const Real* x, const Axis& h, const Axis& w, int first_tap,
+        int first_pixel, int last)
+        : from(from), x(x), h(h), w(w), whole(in_fours(x, from.count)), tap{},
+          pixel(first_pixel + this->k(0)), last(last)
     {
+        const int channels = whole_fours(from.count), m = first_tap + this->place();
+        tap = {m / channels / w.taps, m / channels % w.taps, m % channels};
     }
 
-    __device__ void fetch(int k, int last)
+    __device__ void fetch()
     {
-        const int pixel = k + this->k();
-        const int PQ = conv.P * conv.Q, n = pixel / PQ;
-        const Real* image = dy + (n * conv.O + group * O) * PQ + pixel % PQ;
+        static_assert(T::K / 4 * WindowColumns::ACROSS == THREADS, "a thread's k are neighbours");
+        int n = pixel / (h.count * w.count), p = pixel / w.count % h.count, q = pixel % w.count;
 #pragma unroll
         for (int i = 0; i < this->EACH; ++i) {
-            const int o = first + this->place(i);
-            this->fetched[i] = pixel < last && o < O ? image[o * PQ] : Real(0);
+            const int row = h.start + p * h.stride + tap.r * h.dilation;
+            const int column = w.start + q * w.stride + tap.s * w.dilation;
+            const bool inside = pixel + i < last && tap.r < h.taps && within(row, from.H) &&
+                                within(column, from.W);
+            const int place = from.place(n, row, column) + tap.channel;
+            this->fetched[i] = read(x + place, inside, from.count - tap.channel, whole);
+            if (++q < w.count) continue;  // the next pixel
+            q = 0;
+            if (++p < h.count) continue;
+            p = 0;
+            ++n;
         }
+        pixel += T::K;
     }
 };
 
-// B[npq, crs]: what the windows see, as in `Windows`, with the roles of k and n exchanged.
+// B[npq, o]: dy.
 template <class T>
-struct WindowRows : SharedAlongK<T::K, T::N> {
-    const Convolution conv;
-    const Real* x;
-    const int group;
-    Tap* taps;  // of the T::N columns, in shared memory
+struct Gradients : FoursAcross<T::K, T::N> {
+    const Images to;
+    const Real* dy;
+    const bool whole;
+    const int o;
+    int pixel;
+    const int last;
 
-    __device__ WindowRows(const Convolution& conv, const Real* x, int group, int first)
-        : conv(conv), x(x), group(group)
+    __device__ Gradients(const Images& to, const Real* dy, int first_o, int first_pixel, int last)
+        : to(to), dy(dy), whole(in_fours(dy, to.count)), o(first_o + this->place()),
+          pixel(first_pixel), last(last)
     {
-        __shared__ Tap shared[T::N];
-        taps = shared;
-        const int C = conv.C / conv.G;
-        for (int j = threadIdx.x; j < T::N; j += THREADS) {
-            const int tap = first + j, channel = tap / (conv.R * conv.S);
-            taps[j] = {channel < C ? channel : -1, tap / conv.S % conv.R, tap % conv.S};
-        }
-        __syncthreads();
     }
 
-    __device__ void fetch(int k, int last)
+    __device__ void fetch()
     {
-        const int pixel = k + this->k();
-        const int n = pixel / (conv.P * conv.Q);
-        const int h = pixel / conv.Q % conv.P * conv.stride_h - conv.top;
-        const int w = pixel % conv.Q * conv.stride_w - conv.left;
-        const Real* image = x + (n * conv.C + group * (conv.C / conv.G)) * conv.H * conv.W;
 #pragma unroll
         for (int i = 0; i < this->EACH; ++i) {
-            const Tap tap = taps[this->place(i)];
-            const int row = h + tap.r * conv.dilation_h, column = w + tap.s * conv.dilation_w;
-            const bool inside = pixel < last && tap.channel >= 0 && within(row, conv.H) &&
-                                within(column, conv.W);
-            const int place = (tap.channel * conv.H + row) * conv.W + column;
-            this->fetched[i] = inside ? image[place] : Real(0);
+            const int k = pixel + this->k(i);
+            const bool inside = k < last && o < to.count;
+            this->fetched[i] =
+                read(dy + (k * to.all + to.first + o), inside, to.count - o, whole);
         }
+        pixel += T::K;
     }
 };
 
@@ -344,21 +361,25 @@ template <class T>
 __device__ void weight_gradient(
     const Convolution& conv, const Real* x, const Real* dy, Real* dw, int splits, int stretch)
 {
-    const int O = conv.O / conv.G, taps = conv.C / conv.G * conv.R * conv.S;
     const int group = blockIdx.z / splits, split = blockIdx.z % splits;
-    const int first_o = blockIdx.y * T::M, first_tap = blockIdx.x * T::N;
+    const Images from = inputs(conv, group), to = outputs(conv, group);
+    const int first_tap = blockIdx.x * T::M, first_o = blockIdx.y * T::N;
     const int first = split * stretch, last = min(first + stretch, conv.N * conv.P * conv.Q);
-    OutputRows<T> left(conv, dy, first_o, O, group);
-    WindowRows<T> right(conv, x, group, first_tap);
+    WindowColumns<T> left(from, x, forward_h(conv), forward_w(conv), first_tap, first, last);
+    Gradients<T> right(to, dy, first_o, first, last);
     Real sum[T::PER_M][T::PER_N] = {};
-    product<T>(left, right, first, last, sum);
+    product<T>(left, right, last - first, sum);
 
+    const int channels = whole_fours(from.count), RS = conv.R * conv.S;
 #pragma unroll
     for (int i = 0; i < T::PER_M; ++i) {
+        const int m = first_tap + T::row(i), tap = m / channels, c = m % channels;
+        if (tap >= RS || c >= from.count) continue;
 #pragma unroll
         for (int j = 0; j < T::PER_N; ++j) {
-            const int o = first_o + T::row(i), tap = first_tap + T::column(j);
-            if (o < O && tap < taps) dw[(split * conv.O + group * O + o) * taps + tap] = sum[i][j];
+            const int o = first_o + T::column(j);
+            const int place = ((split * to.all + to.first + o) * from.count + c) * RS + tap;
+            if (o < to.count) dw[place] = sum[i][j];
         }
     }
 }
@@ -373,22 +394,21 @@ extern "C" __global__ void sum_of_splits(In<Real> parts, Out<Real> dw, int count
     dw[i] = sum;
 }
 
-// db[o] = Σ_npq dy[n, o, p, q], one block per channel; L = P·Q.
-extern "C" __global__ void bias_gradient(In<Real> dy, Out<Real> db, int N, int O, int L)
+// db[o] = Σ_npq dy[n, o, p, q], by splits of the pixels too. Blocks: (channels, 1, splits).
+extern "C" __global__ void bias_gradient(In<Real> dy, Out<Real> parts, int pixels, int O)
 {
-    const int o = blockIdx.x;
-    double sum = 0;
-    for (int n = row_in_block(); n < N; n += ROWS) {
-        Real part = 0;
-        for (int i = lane(); i < L; i += LANES) part += dy[(n * O + o) * L + i];
-        sum += part;
-    }
-    sum = block_sum(sum);
-    if (threadIdx.x == 0) db[o] = sum;
+    const int o = channel();
+    Sum sum;
+    if (o < O) FOR_EACH_PIXEL(i, pixels) sum.add(dy[i * O + o]);
+    const double total = channel_sum(sum.total());
+    if (threadIdx.x < CHANNELS && o < O) parts[blockIdx.z * O + o] = total;
 }
 
 // --- one kernel per size of tile -----------------------------------------------------------------
-// A tile as high as the matrix has rows wastes nothing; a high one reads every number less often.
+// A tile as wide as the matrix wastes nothing; a wide one reads every number less often. Three
+// blocks should fit on a multiprocessor (two with doubles): while one waits, the others compute.
+
+constexpr int AT_A_TIME = sizeof(Real) == 4 ? 3 : 2;
 
 template <int M, int N, int K, int PER_M, int PER_N>
 #ifdef TF32
@@ -397,25 +417,25 @@ using ChosenTile = TensorTile<M, N, K>;
 using ChosenTile = Tile<M, N, K, PER_M, PER_N>;
 #endif
 
-#define KERNELS(M, N, PER_M, PER_N, N_W, PER_M_W, PER_N_W)                                        \
-    extern "C" __global__ __launch_bounds__(THREADS) void conv_forward_##M(                       \
+#define KERNELS(N, M, PER_M, PER_N, M_W, PER_M_W, PER_N_W)                                        \
+    extern "C" __global__ __launch_bounds__(THREADS, AT_A_TIME) void conv_forward_##N(            \
         const Convolution conv, In<Real> x, In<Real> weight, In<Real> bias, Out<Real> y)          \
     {                                                                                             \
         forward<ChosenTile<M, N, 16, PER_M, PER_N>>(conv, x, weight, bias, y);                    \
     }                                                                                             \
-    extern "C" __global__ __launch_bounds__(THREADS) void conv_input_gradient_##M(                \
+    extern "C" __global__ __launch_bounds__(THREADS, AT_A_TIME) void conv_input_gradient_##N(     \
         const Convolution conv, In<Real> dy, In<Real> weight, Out<Real> dx)                       \
     {                                                                                             \
         input_gradient<ChosenTile<M, N, 16, PER_M, PER_N>>(conv, dy, weight, dx);                 \
     }                                                                                             \
-    extern "C" __global__ __launch_bounds__(THREADS) void conv_weight_gradient_##M(               \
+    extern "C" __global__ __launch_bounds__(THREADS) void conv_weight_gradient_##N(               \
         const Convolution conv, In<Real> x, In<Real> dy, Out<Real> dw, int splits, int stretch)   \
     {                                                                                             \
-        weight_gradient<ChosenTile<M, N_W, 32, PER_M_W, PER_N_W>>(                                \
+        weight_gradient<ChosenTile<M_W, N, 32, PER_M_W, PER_N_W>>(                                \
             conv, x, dy, dw, splits, stretch);                                                    \
     }
 
-KERNELS(16, 256, 4, 8, 64, 2, 4)
-KERNELS(32, 128, 4, 8, 64, 4, 4)
+KERNELS(16, 256, 8, 4, 64, 2, 4)
+KERNELS(32, 128, 8, 4, 64, 4, 4)
 KERNELS(64, 128, 8, 8, 64, 8, 4)
 #undef KERNELS

@@ -8,12 +8,13 @@ import numpy
 
 from ..registry import using_tf32
 from .launch import MOST, THREADS, blocks_for, launch, suits
+from .layout import CHANNELS, PIXELS, channels_first, channels_last
 
 Array = Any
 
-# The tiles of conv.cu: rows (output channels) -> columns (pixels).
+# The tiles of conv.cu: columns (channels) -> rows (pixels).
 TILES = {64: 128, 32: 128, 16: 256}
-TAPS = 64  # columns of a weight gradient's tile
+TAPS = 64  # rows of a weight gradient's tile
 STEP = 32  # pixels that it adds up at a time
 # A GPU wants more blocks than it has multiprocessors (an H200 has 132). A number of its own for
 # every GPU would split sums differently, and give other bits.
@@ -49,50 +50,60 @@ STRUCT = numpy.dtype([(name, numpy.int32) for name in Convolution._fields])
 
 
 # --- the four products ----------------------------------------------------------------------------
+# x (N, H, W, C), weight (O, R, S, C/G), dy (N, P, Q, O): contiguous.
 
 
 def output(xp: Any, c: Convolution, x: Array, weight: Array, bias: Array | None) -> Array:
-    """y (N, O, P, Q)."""
-    y = xp.empty((c.N, c.O, c.P, c.Q), dtype=x.dtype)
-    height, *blocks = tiles(c.O // c.G, c.N * c.P * c.Q, c.G)
-    product(f"conv_forward_{height}", x.dtype, (*blocks,), c.struct(), x, weight, bias, y)
+    """y (N, P, Q, O)."""
+    y = xp.empty((c.N, c.P, c.Q, c.O), dtype=x.dtype)
+    width, *blocks = tiles(c.O // c.G, c.N * c.P * c.Q, c.G)
+    product(f"conv_forward_{width}", x.dtype, (*blocks,), c.struct(), x, weight, bias, y)
     return y
 
 
 def input_gradient(xp: Any, c: Convolution, dy: Array, weight: Array) -> Array:
-    """dx (N, C, H, W)."""
-    dx = xp.empty((c.N, c.C, c.H, c.W), dtype=dy.dtype)
+    """dx (N, H, W, C)."""
+    dx = xp.empty((c.N, c.H, c.W, c.C), dtype=dy.dtype)
     pixels = c.N * blocks_for(c.H, c.stride_h) * blocks_for(c.W, c.stride_w)  # of the largest class
-    height, *blocks = tiles(c.C // c.G, pixels, c.G * c.stride_h * c.stride_w)
-    product(f"conv_input_gradient_{height}", dy.dtype, (*blocks,), c.struct(), dy, weight, dx)
+    width, *blocks = tiles(c.C // c.G, pixels, c.G * c.stride_h * c.stride_w)
+    product(f"conv_input_gradient_{width}", dy.dtype, (*blocks,), c.struct(), dy, weight, dx)
     return dx
 
 
 def weight_gradient(xp: Any, c: Convolution, x: Array, dy: Array) -> Array:
-    """dw (O, C/G, R, S)."""
-    O, taps, pixels = c.O // c.G, c.C // c.G * c.R * c.S, c.N * c.P * c.Q
-    height = next(height for height in (16, 32, 64) if height >= O or height == 64)
-    across, down = blocks_for(taps, TAPS), blocks_for(O, height)
-    wanted = min(2 * ENOUGH // (across * down * c.G), blocks_for(pixels, 8 * STEP))
+    """dw (O, C/G, R, S), in C order like the weights of the model."""
+    O, pixels = c.O // c.G, c.N * c.P * c.Q
+    taps = c.R * c.S * blocks_for(c.C // c.G, 4) * 4  # see `Tap` in conv.cu
+    width = next(width for width in (16, 32, 64) if width >= O or width == 64)
+    down, across = blocks_for(taps, TAPS), blocks_for(O, width)
+    wanted = min(2 * ENOUGH // (down * across * c.G), blocks_for(pixels, 8 * STEP))
     stretch = blocks_for(blocks_for(pixels, max(wanted, 1)), STEP) * STEP
     splits = blocks_for(pixels, stretch)
     parts = xp.empty((splits, c.O, c.C // c.G, c.R, c.S), dtype=x.dtype)
     product(
-        f"conv_weight_gradient_{height}", x.dtype, (across, down, c.G * splits),
+        f"conv_weight_gradient_{width}", x.dtype, (down, across, c.G * splits),
         c.struct(), x, dy, parts, splits, stretch,
     )  # fmt: skip
-    if splits == 1:
-        return parts[0]
-    dw = xp.empty(parts.shape[1:], dtype=x.dtype)
-    launch("sum_of_splits", x.dtype, (blocks_for(dw.size, THREADS),), parts, dw, dw.size, splits)
-    return dw
+    return added_up(xp, parts)
 
 
 def bias_gradient(xp: Any, c: Convolution, dy: Array) -> Array:
     """db (O,)."""
-    db = xp.empty(c.O, dtype=dy.dtype)
-    launch("bias_gradient", dy.dtype, (c.O,), dy, db, c.N, c.O, c.P * c.Q)
-    return db
+    pixels, across = c.N * c.P * c.Q, blocks_for(c.O, CHANNELS)
+    splits = max(min(ENOUGH // across, blocks_for(pixels, 8 * PIXELS)), 1)
+    parts = xp.empty((splits, c.O), dtype=dy.dtype)
+    launch("bias_gradient", dy.dtype, (across, 1, splits), dy, parts, pixels, c.O)
+    return added_up(xp, parts)
+
+
+def added_up(xp: Any, parts: Array) -> Array:
+    """Σ of parts (splits, ...) over the splits, in order."""
+    if len(parts) == 1:
+        return parts[0]
+    total = xp.empty(parts.shape[1:], dtype=parts.dtype)
+    blocks = (blocks_for(total.size, THREADS),)
+    launch("sum_of_splits", total.dtype, blocks, parts, total, total.size, len(parts))
+    return total
 
 
 def product(name: str, dtype: Any, blocks: tuple[int, ...], *arguments: Any) -> None:
@@ -100,17 +111,17 @@ def product(name: str, dtype: Any, blocks: tuple[int, ...], *arguments: Any) -> 
     launch(name, dtype, blocks, *arguments, tf32=using_tf32() and dtype == numpy.float32)
 
 
-def tiles(rows: int, columns: int, products: int) -> tuple[int, int, int, int]:
-    """(height of the tiles, and how many: across, down, one above the other).
+def tiles(columns: int, rows: int, products: int) -> tuple[int, int, int, int]:
+    """(width of the tiles, and how many: down, across, one above the other).
 
-    The highest that is less than twice as high as the matrix and leaves enough blocks.
+    The widest that is less than twice as wide as the matrix and leaves enough blocks.
     """
-    for height, width in TILES.items():
-        across, down = blocks_for(columns, width), blocks_for(rows, height)
-        enough = across * down * products >= ENOUGH or height == 32
-        if height == 16 or (height < 2 * rows and enough):
+    for width, height in TILES.items():
+        down, across = blocks_for(rows, height), blocks_for(columns, width)
+        enough = down * across * products >= ENOUGH or width == 32
+        if width == 16 or (width < 2 * columns and enough):
             break
-    return height, across, down, products
+    return width, down, across, products
 
 
 # --- the ops --------------------------------------------------------------------------------------
@@ -134,13 +145,14 @@ def forward(op: Any, x: Array, weight: Array, bias: Array | None = None) -> Arra
     if not suits(*given) or both or too_large:
         op.fast_backward = None
         return op.forward(*given)
-    op.x, op.weight = map(op.xp.ascontiguousarray, (x, weight))
+    op.x, op.weight = channels_last(op.xp, x), channels_last(op.xp, weight)
     bias = None if bias is None else op.xp.ascontiguousarray(bias)
-    return output(op.xp, op.convolution, op.x, op.weight, bias)
+    return channels_first(output(op.xp, op.convolution, op.x, op.weight, bias))
 
 
 def backward(op: Any, grad: Array) -> tuple[Array | None, ...]:
-    return gradients(op, op.convolution, grad)
+    dx, *others = gradients(op, channels_last(op.xp, grad))
+    return None if dx is None else channels_first(dx), *others
 
 
 def linear(op: Any, x: Array, weight: Array, bias: Array | None = None) -> Array:
@@ -158,7 +170,7 @@ def linear(op: Any, x: Array, weight: Array, bias: Array | None = None) -> Array
 
 
 def linear_backward(op: Any, grad: Array) -> tuple[Array | None, ...]:
-    dx, dweight, *dbias = gradients(op, op.convolution, grad)
+    dx, dweight, *dbias = gradients(op, op.xp.ascontiguousarray(grad))
     return (
         None if dx is None else dx.reshape(op.x.shape),
         None if dweight is None else dweight.reshape(op.weight.shape),
@@ -166,8 +178,8 @@ def linear_backward(op: Any, grad: Array) -> tuple[Array | None, ...]:
     )
 
 
-def gradients(op: Any, c: Convolution, grad: Array) -> tuple[Array | None, ...]:
-    dy = op.xp.ascontiguousarray(grad)
+def gradients(op: Any, dy: Array) -> tuple[Array | None, ...]:
+    c = op.convolution
     dx = input_gradient(op.xp, c, dy, op.weight) if op.needs[0] else None
     dweight = weight_gradient(op.xp, c, op.x, dy) if op.needs[1] else None
     if len(op.needs) == 2:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .launch import THREADS, blocks_for, launch, suits
+from .layout import channels_first, is_channels_last
 
 Array = Any
 
@@ -50,8 +51,12 @@ def sigmoid_backward(op: Any, grad: Array) -> Array:
 
 
 def over(kernel: str, xp: Any, *arrays: Array) -> Array:
-    """A new array, number by number from those of the same shape."""
+    """A new array, number by number from those of the same shape, in channels-last memory if the
+    last of them is, else in C order."""
+    last = is_channels_last(arrays[-1])
+    if last:
+        arrays = tuple(array.transpose(0, 2, 3, 1) for array in arrays)
     result = xp.empty(arrays[0].shape, dtype=arrays[0].dtype)
     blocks = blocks_for(result.size, EACH * THREADS)
     launch(kernel, result.dtype, (blocks,), *map(xp.ascontiguousarray, arrays), result, result.size)
-    return result
+    return channels_first(result) if last else result

@@ -1,64 +1,59 @@
-// BatchNorm (Ioffe, Szegedy 2015), alone or with the ReLU behind it, on x (N, C, L), L = H·W:
+// BatchNorm (Ioffe, Szegedy 2015), alone or with the ReLU behind it, on x (pixels, C): images with
+// channels last, for which pixel of which image a number belongs to makes no difference:
 //
 //     x̂ = (x - mean) / √(var + ε),   y = γ · x̂ + β
 //
-//     dβ = Σ dv,   dγ = Σ dv · x̂,   dx = γ / √(var + ε) · (dv - dβ / count - x̂ · dγ / count)
+//     dβ = Σ dv,   dγ = Σ dv · x̂,   dx = γ / √(var + ε) · (dv - dβ / pixels - x̂ · dγ / pixels)
 //
 // with dv = dy, or dy where y > 0 if a ReLU follows. x̂ is not kept, it is computed again from x.
 //
-// Every sum over a channel is taken in two steps: blocks (channel, split) sum over some of the
-// images, then one thread per channel adds the splits in order. The pixels of a row are added in
-// Real, rows and splits in double.
+// Every sum over a channel is taken in two steps: blocks (channels, 1, splits) sum over some of
+// the pixels, then a block for each CHANNELS channels adds the splits.
 
 // Where the two sums of a block go: (2, splits, C).
-__device__ void store_sums(double* parts, double first, double second, int C)
+__device__ void store_sums(double* parts, const Sum& first, const Sum& second, int C)
 {
-    first = block_sum(first);
-    second = block_sum(second);
-    if (threadIdx.x > 0) return;
-    const int place = blockIdx.y * C + blockIdx.x;
-    parts[place] = first;
-    parts[gridDim.y * C + place] = second;
+    const double sums[2] = {channel_sum(first.total()), channel_sum(second.total())};
+    if (threadIdx.x >= CHANNELS || channel() >= C) return;
+    const int place = blockIdx.z * C + channel();
+    parts[place] = sums[0];
+    parts[gridDim.z * C + place] = sums[1];
 }
 
-__device__ double sum_over_splits(const double* parts, int splits, int C, int channel)
+// For all threads of the block. They take the splits as they take pixels elsewhere.
+__device__ double sum_over_splits(const double* parts, int splits, int C)
 {
     double sum = 0;
-    for (int split = 0; split < splits; ++split) sum += parts[split * C + channel];
-    return sum;
+    if (channel() < C)
+        FOR_EACH_PIXEL(split, splits) sum += parts[split * C + channel()];
+    return channel_sum(sum);
 }
 
 // Σ (x - pivot) and Σ (x - pivot)², in one reading of x. var = mean(d²) - mean(d)² loses the
 // digits that both have in common; with a value of the channel as pivot these are few.
-extern "C" __global__ void bn_sums(In<Real> x, Out<double> parts, int N, int C, int L)
+extern "C" __global__ void bn_sums(In<Real> x, Out<double> parts, int pixels, int C)
 {
-    const int c = blockIdx.x;
-    const Real pivot = x[c * L];
-    double sum = 0, squares = 0;
-    for (int n = blockIdx.y * ROWS + row_in_block(); n < N; n += gridDim.y * ROWS) {
-        const Real* row = x + (n * C + c) * L;
-        Real row_sum = 0, row_squares = 0;
-        for (int i = lane(); i < L; i += LANES) {
-            const Real d = row[i] - pivot;
-            row_sum += d;
-            row_squares += d * d;
+    const int c = channel();
+    Sum sum, squares;
+    if (c < C) {
+        FOR_EACH_PIXEL(i, pixels) {
+            const Real d = x[i * C + c] - x[c];
+            sum.add(d);
+            squares.add(d * d);
         }
-        sum += row_sum;
-        squares += row_squares;
     }
     store_sums(parts, sum, squares, C);
 }
 
 extern "C" __global__ void bn_moments(
-    In<Real> x, In<double> parts, Out<Real> mean, Out<Real> var, int splits, int N, int C, int L)
+    In<Real> x, In<double> parts, Out<Real> mean, Out<Real> var, int splits, int pixels, int C)
 {
-    const int c = blockIdx.x * THREADS + threadIdx.x;
-    if (c >= C) return;
-    const double count = double(N) * L;
-    const double shift = sum_over_splits(parts, splits, C, c) / count;
-    const double square = sum_over_splits(parts + splits * C, splits, C, c) / count;
+    const double shift = sum_over_splits(parts, splits, C) / pixels;
+    const double square = sum_over_splits(parts + splits * C, splits, C) / pixels;
+    const int c = channel();
+    if (threadIdx.x >= CHANNELS || c >= C) return;
     const double variance = square - shift * shift;
-    mean[c] = x[c * L] + shift;
+    mean[c] = x[c] + shift;
     var[c] = variance < 0 ? 0 : variance;
 }
 
@@ -74,37 +69,32 @@ extern "C" __global__ void bn_update_running(
     running_var[c] = (1 - m) * running_var[c] + m * unbiased;
 }
 
-// One row (image n, channel c) per LANES threads.
 extern "C" __global__ void bn_normalise(
     In<Real> x, In<Real> mean, In<Real> var, In<Real> weight, In<Real> bias, Out<Real> y,
-    int rows, int C, int L, double eps, int rectified)
+    int pixels, int C, double eps, int rectified)
 {
-    const int row = blockIdx.x * ROWS + row_in_block(), c = row % C;
-    if (row >= rows) return;
+    const int c = channel();
+    if (c >= C) return;
     const Real inverse_std = 1 / sqrt(var[c] + Real(eps));
-    for (int i = row * L + lane(); i < (row + 1) * L; i += LANES) {
-        const Real v = (x[i] - mean[c]) * inverse_std * weight[c] + bias[c];
-        y[i] = rectified ? relu(v) : v;
+    FOR_EACH_PIXEL(i, pixels) {
+        const Real v = (x[i * C + c] - mean[c]) * inverse_std * weight[c] + bias[c];
+        y[i * C + c] = rectified ? relu(v) : v;
     }
 }
 
 // Σ dv and Σ dv · (x - mean). y is null where no ReLU follows.
 extern "C" __global__ void bn_gradient_sums(
-    In<Real> dy, In<Real> x, In<Real> y, In<Real> mean, Out<double> parts, int N, int C,
-    int L)
+    In<Real> dy, In<Real> x, In<Real> y, In<Real> mean, Out<double> parts, int pixels, int C)
 {
-    const int c = blockIdx.x;
-    double sum = 0, products = 0;
-    for (int n = blockIdx.y * ROWS + row_in_block(); n < N; n += gridDim.y * ROWS) {
-        const int start = (n * C + c) * L;
-        Real row_sum = 0, row_products = 0;
-        for (int i = start + lane(); i < start + L; i += LANES) {
-            const Real dv = y ? relu_passes(dy[i], y[i]) : dy[i];
-            row_sum += dv;
-            row_products += dv * (x[i] - mean[c]);
+    const int c = channel();
+    Sum sum, products;
+    if (c < C) {
+        FOR_EACH_PIXEL(i, pixels) {
+            const int place = i * C + c;
+            const Real dv = y ? relu_passes(dy[place], y[place]) : dy[place];
+            sum.add(dv);
+            products.add(dv * (x[place] - mean[c]));
         }
-        sum += row_sum;
-        products += row_products;
     }
     store_sums(parts, sum, products, C);
 }
@@ -113,26 +103,29 @@ extern "C" __global__ void bn_parameter_gradients(
     In<double> parts, In<Real> var, Out<Real> dweight, Out<Real> dbias, int splits, int C,
     double eps)
 {
-    const int c = blockIdx.x * THREADS + threadIdx.x;
-    if (c >= C) return;
-    dbias[c] = sum_over_splits(parts, splits, C, c);
-    dweight[c] = sum_over_splits(parts + splits * C, splits, C, c) / sqrt(double(var[c]) + eps);
+    const double sum = sum_over_splits(parts, splits, C);
+    const double products = sum_over_splits(parts + splits * C, splits, C);
+    const int c = channel();
+    if (threadIdx.x >= CHANNELS || c >= C) return;
+    dbias[c] = sum;
+    dweight[c] = products / sqrt(double(var[c]) + eps);
 }
 
-// count = N·L where mean and var are those of the batch and depend on x, else 0.
+// count = pixels where mean and var are those of the batch and depend on x, else 0.
 extern "C" __global__ void bn_input_gradient(
     In<Real> dy, In<Real> x, In<Real> y, In<Real> mean, In<Real> var,
-    In<Real> weight, In<Real> dweight, In<Real> dbias, Out<Real> dx, int rows, int C, int L,
+    In<Real> weight, In<Real> dweight, In<Real> dbias, Out<Real> dx, int pixels, int C,
     double eps, double count)
 {
-    const int row = blockIdx.x * ROWS + row_in_block(), c = row % C;
-    if (row >= rows) return;
+    const int c = channel();
+    if (c >= C) return;
     const Real inverse_std = 1 / sqrt(var[c] + Real(eps));
     const Real mean_dv = count > 0 ? Real(dbias[c] / count) : Real(0);
     const Real mean_dv_xhat = count > 0 ? Real(dweight[c] / count) : Real(0);
-    for (int i = row * L + lane(); i < (row + 1) * L; i += LANES) {
-        const Real dv = y ? relu_passes(dy[i], y[i]) : dy[i];
-        const Real xhat = (x[i] - mean[c]) * inverse_std;
-        dx[i] = weight[c] * inverse_std * (dv - mean_dv - xhat * mean_dv_xhat);
+    FOR_EACH_PIXEL(i, pixels) {
+        const int place = i * C + c;
+        const Real dv = y ? relu_passes(dy[place], y[place]) : dy[place];
+        const Real xhat = (x[place] - mean[c]) * inverse_std;
+        dx[place] = weight[c] * inverse_std * (dv - mean_dv - xhat * mean_dv_xhat);
     }
 }

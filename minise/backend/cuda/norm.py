@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy
 
-from .launch import ROWS, THREADS, blocks_for, launch, suits
+from .launch import THREADS, blocks_for, launch, suits
+from .layout import CHANNELS, PIXELS, channels_first, channels_last, grid
 
 Array = Any
 
@@ -22,28 +23,28 @@ def forward(op: Any, x: Array, weight: Array, bias: Array) -> Array:
         op.fast_backward = None
         return op.forward(x, weight, bias)
     contiguous, dtype = op.xp.ascontiguousarray, x.dtype
-    op.x, op.weight, bias = contiguous(x), contiguous(weight), contiguous(bias)
-    N, C = x.shape[:2]
-    L = x.size // (N * C)
+    op.x, op.weight, bias = channels_last(op.xp, x), contiguous(weight), contiguous(bias)
+    C = x.shape[1]
+    pixels = x.size // C
     if op.from_batch:
-        parts, splits = sums(op.xp, "bn_sums", dtype, N, C, L, op.x)
+        parts, splits = sums(op.xp, "bn_sums", dtype, pixels, C, op.x)
         op.mean, op.var = (op.xp.empty(C, dtype=dtype) for _ in range(2))
         # An op that held itself would keep the graph behind it until the garbage collector runs.
-        op.count, op.update_running = N * L, partial(update_running, weakref.proxy(op))
+        op.count, op.update_running = pixels, partial(update_running, weakref.proxy(op))
         launch(
-            "bn_moments", dtype, (blocks_for(C, THREADS),),
-            op.x, parts, op.mean, op.var, splits, N, C, L,
+            "bn_moments", dtype, grid(C),
+            op.x, parts, op.mean, op.var, splits, pixels, C,
         )  # fmt: skip
     else:
         op.mean, op.var = contiguous(op.mean), contiguous(op.var)
-    y = op.xp.empty(x.shape, dtype=dtype)
+    y = op.xp.empty(op.x.shape, dtype=dtype)
     rectified = op.name == "batch_norm_relu"
     launch(
-        "bn_normalise", dtype, (blocks_for(N * C, ROWS),),
-        op.x, op.mean, op.var, op.weight, bias, y, N * C, C, L, float(op.eps), rectified,
+        "bn_normalise", dtype, grid(C, 1, pixels),
+        op.x, op.mean, op.var, op.weight, bias, y, pixels, C, float(op.eps), rectified,
     )  # fmt: skip
     op.y = y if rectified else None
-    return y
+    return channels_first(y)
 
 
 def update_running(op: Any, mean: Array, var: Array, momentum: float) -> None:
@@ -59,28 +60,29 @@ def update_running(op: Any, mean: Array, var: Array, momentum: float) -> None:
 
 
 def backward(op: Any, grad: Array) -> tuple[Array, Array, Array]:
-    dy, dtype = op.xp.ascontiguousarray(grad), grad.dtype
-    N, C = dy.shape[:2]
-    L, eps = dy.size // (N * C), float(op.eps)
-    parts, splits = sums(op.xp, "bn_gradient_sums", dtype, N, C, L, dy, op.x, op.y, op.mean)
+    dy, dtype = channels_last(op.xp, grad), grad.dtype
+    C, eps = grad.shape[1], float(op.eps)
+    pixels = dy.size // C
+    parts, splits = sums(op.xp, "bn_gradient_sums", dtype, pixels, C, dy, op.x, op.y, op.mean)
     dweight, dbias = (op.xp.empty(C, dtype=dtype) for _ in range(2))
     launch(
-        "bn_parameter_gradients", dtype, (blocks_for(C, THREADS),),
+        "bn_parameter_gradients", dtype, grid(C),
         parts, op.var, dweight, dbias, splits, C, eps,
     )  # fmt: skip
     dx = op.xp.empty(dy.shape, dtype=dtype)
     launch(
-        "bn_input_gradient", dtype, (blocks_for(N * C, ROWS),), dy, op.x, op.y, op.mean, op.var,
-        op.weight, dweight, dbias, dx, N * C, C, L, eps, float(N * L if op.from_batch else 0),
+        "bn_input_gradient", dtype, grid(C, 1, pixels), dy, op.x, op.y, op.mean, op.var,
+        op.weight, dweight, dbias, dx, pixels, C, eps, float(pixels if op.from_batch else 0),
     )  # fmt: skip
-    return dx, dweight, dbias
+    return channels_first(dx), dweight, dbias
 
 
 def sums(
-    xp: Any, kernel: str, dtype: Any, N: int, C: int, L: int, *arrays: Array | None
+    xp: Any, kernel: str, dtype: Any, pixels: int, C: int, *arrays: Array | None
 ) -> tuple[Array, int]:
-    """Two sums per channel, of some of the images each: (2, splits, C), and how many splits."""
-    splits = max(min(blocks_for(N, ROWS), ENOUGH // C), 1)
+    """Two sums per channel, of some of the pixels each: (2, splits, C), and how many splits."""
+    across = blocks_for(C, CHANNELS)
+    splits = max(min(blocks_for(pixels, PIXELS), ENOUGH // across), 1)
     parts = xp.empty((2, splits, C), dtype=numpy.float64)
-    launch(kernel, dtype, (C, splits), *arrays, parts, N, C, L)
+    launch(kernel, dtype, (across, 1, splits), *arrays, parts, pixels, C)
     return parts, splits

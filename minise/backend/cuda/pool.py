@@ -7,11 +7,12 @@ from typing import Any
 import numpy
 
 from .launch import THREADS, blocks_for, launch, suits
+from .layout import channels_first, channels_last
 
 Array = Any
 
 FIELDS = (
-    "images", "H", "W", "P", "Q", "R", "S", "stride_h", "stride_w", "top", "left", "dilation_h",
+    "N", "C", "H", "W", "P", "Q", "R", "S", "stride_h", "stride_w", "top", "left", "dilation_h",
     "dilation_w",
 )  # fmt: skip
 STRUCT = numpy.dtype([(name, numpy.int32) for name in FIELDS])
@@ -19,11 +20,16 @@ STRUCT = numpy.dtype([(name, numpy.int32) for name in FIELDS])
 
 def struct(op: Any) -> numpy.ndarray:
     """The struct Pooling of pool.cu."""
-    N, C, H, W = op.shape
     values = (
-        N * C, H, W, *op.output_size(op.shape), *op.kernel, *op.stride, *op.padding, *op.dilation
+        *op.shape, *op.output_size(op.shape), *op.kernel, *op.stride, *op.padding, *op.dilation
     )  # fmt: skip
     return numpy.array(values, dtype=STRUCT)
+
+
+def images(op: Any, dtype: Any, height: int, width: int) -> Array:
+    """An empty (N, height, width, C)."""
+    N, C = op.shape[:2]
+    return op.xp.empty((N, height, width, C), dtype=dtype)
 
 
 def max_pool(op: Any, x: Array) -> Array:
@@ -32,20 +38,20 @@ def max_pool(op: Any, x: Array) -> Array:
         op.fast_backward = None
         return op.forward(x)
     op.shape = x.shape
-    y = op.xp.empty((*x.shape[:2], *op.output_size(x.shape)), dtype=x.dtype)
+    y = images(op, x.dtype, *op.output_size(x.shape))
     op.winner = op.xp.empty(y.shape, dtype=numpy.int32)
-    x = op.xp.ascontiguousarray(x)
+    x = channels_last(op.xp, x)
     blocks = blocks_for(y.size, THREADS)
     launch("max_pool_forward", x.dtype, (blocks,), struct(op), x, y, op.winner)
-    return y
+    return channels_first(y)
 
 
 def max_pool_backward(op: Any, grad: Array) -> Array:
-    dx = op.xp.empty(op.shape, dtype=grad.dtype)
-    dy = op.xp.ascontiguousarray(grad)
+    dx = images(op, grad.dtype, *op.shape[2:])
+    dy = channels_last(op.xp, grad)
     blocks = blocks_for(dx.size, THREADS)
     launch("max_pool_backward", dx.dtype, (blocks,), struct(op), dy, op.winner, dx)
-    return dx
+    return channels_first(dx)
 
 
 def avg_pool(op: Any, x: Array) -> Array:
@@ -54,15 +60,15 @@ def avg_pool(op: Any, x: Array) -> Array:
         op.fast_backward = None
         return op.forward(x)
     op.shape = x.shape
-    y = op.xp.empty((*x.shape[:2], *op.output_size(x.shape)), dtype=x.dtype)
-    average("avg_pool_forward", op, op.xp.ascontiguousarray(x), y)
-    return y
+    y = images(op, x.dtype, *op.output_size(x.shape))
+    average("avg_pool_forward", op, channels_last(op.xp, x), y)
+    return channels_first(y)
 
 
 def avg_pool_backward(op: Any, grad: Array) -> Array:
-    dx = op.xp.empty(op.shape, dtype=grad.dtype)
-    average("avg_pool_backward", op, op.xp.ascontiguousarray(grad), dx)
-    return dx
+    dx = images(op, grad.dtype, *op.shape[2:])
+    average("avg_pool_backward", op, channels_last(op.xp, grad), dx)
+    return channels_first(dx)
 
 
 def average(kernel: str, op: Any, source: Array, target: Array) -> None:

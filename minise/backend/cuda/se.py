@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .launch import ROWS, blocks_for, launch, suits
+from .launch import launch, suits
+from .layout import channels_first, channels_last, grid
 
 Array = Any
 
@@ -17,8 +18,7 @@ def squeeze(op: Any, x: Array) -> Array:
     op.shape = x.shape
     N, C, H, W = x.shape
     z = op.xp.empty((N, C, 1, 1), dtype=x.dtype)
-    x = op.xp.ascontiguousarray(x)
-    launch("se_squeeze", x.dtype, (blocks_for(N * C, ROWS),), x, z, N * C, H * W)
+    launch("se_squeeze", x.dtype, grid(C, N), channels_last(op.xp, x), z, N, C, H * W)
     return z
 
 
@@ -33,20 +33,20 @@ def axpy(op: Any, scale: Array, u: Array, shortcut: Array) -> Array:
     if not suits(scale, u, shortcut):
         op.fast_backward = None
         return op.forward(scale, u, shortcut)
-    op.scale, op.u = map(op.xp.ascontiguousarray, (scale, u))
+    op.scale, op.u = channels_last(op.xp, scale), channels_last(op.xp, u)
     rectified = op.name == "axpy_relu"
-    y = scaled(op.xp, op.scale, op.u, op.xp.ascontiguousarray(shortcut), rectified)
+    y = scaled(op.xp, op.scale, op.u, channels_last(op.xp, shortcut), rectified)
     op.y = y if rectified else None
-    return y
+    return channels_first(y)
 
 
 def axpy_backward(op: Any, grad: Array) -> tuple[Array, Array, Array]:
-    dy = op.xp.ascontiguousarray(grad)
+    dy = channels_last(op.xp, grad)
     dshortcut = dy if op.y is None else op.xp.empty(dy.shape, dtype=dy.dtype)
     dscale, du = scaled_backward(
         op.xp, dy, op.scale, op.u, op.y, None if op.y is None else dshortcut
     )
-    return dscale, du, dshortcut
+    return channels_first(dscale), channels_first(du), channels_first(dshortcut)
 
 
 def multiply(op: Any, a: Array, b: Array) -> Array:
@@ -54,21 +54,24 @@ def multiply(op: Any, a: Array, b: Array) -> Array:
     if a.ndim != 4 or b.shape != (*a.shape[:2], 1, 1) or not suits(a, b):
         op.fast_backward = None
         return op.forward(a, b)
-    op.a, op.b = map(op.xp.ascontiguousarray, (a, b))
-    return scaled(op.xp, op.b, op.a, None, False)
+    op.a, op.b = channels_last(op.xp, a), channels_last(op.xp, b)
+    return channels_first(scaled(op.xp, op.b, op.a, None, False))
 
 
 def multiply_backward(op: Any, grad: Array) -> tuple[Array, Array]:
-    db, da = scaled_backward(op.xp, op.xp.ascontiguousarray(grad), op.b, op.a, None, None)
-    return da, db
+    db, da = scaled_backward(op.xp, channels_last(op.xp, grad), op.b, op.a, None, None)
+    return channels_first(da), channels_first(db)
+
+
+# --- on contiguous arrays: scale (N, 1, 1, C), the others (N, H, W, C) ----------------------------
 
 
 def scaled(xp: Any, scale: Array, u: Array, shortcut: Array | None, rectified: bool) -> Array:
-    N, C, H, W = u.shape
+    N, H, W, C = u.shape
     y = xp.empty(u.shape, dtype=u.dtype)
     launch(
-        "se_axpy", u.dtype, (blocks_for(N * C, ROWS),),
-        scale, u, shortcut, y, N * C, H * W, rectified,
+        "se_axpy", u.dtype, grid(C, N, H * W),
+        scale, u, shortcut, y, N, C, H * W, rectified,
     )  # fmt: skip
     return y
 
@@ -77,10 +80,10 @@ def scaled_backward(
     xp: Any, dy: Array, scale: Array, u: Array, y: Array | None, dshortcut: Array | None
 ) -> tuple[Array, Array]:
     """(dscale, du); writes dshortcut."""
-    N, C, H, W = u.shape
+    N, H, W, C = u.shape
     dscale, du = (xp.empty(array.shape, dtype=dy.dtype) for array in (scale, u))
     launch(
-        "se_axpy_backward", dy.dtype, (blocks_for(N * C, ROWS),),
-        dy, scale, u, y, dscale, du, dshortcut, N * C, H * W,
+        "se_axpy_backward", dy.dtype, grid(C, N),
+        dy, scale, u, y, dscale, du, dshortcut, N, C, H * W,
     )  # fmt: skip
     return dscale, du
