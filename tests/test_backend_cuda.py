@@ -286,6 +286,28 @@ def test_a_linear_layer_with_too_many_outputs_for_the_indices(device, monkeypatc
     assert not compare(F.linear, *arrays)
 
 
+@needs_compiler
+def test_more_channels_than_a_grid_has_room_for(device, monkeypatch):
+    """A block has 64 of them; here there is room for one block."""
+    monkeypatch.setattr(cuda.conv, "MOST_BLOCKS", 1)
+    for wide, fits in ((64, True), (65, False)):
+        for O, C in ((wide, 3), (3, wide)):
+            x, weight = numbers((2, C, 4, 4), "float64"), numbers((O, C, 1, 1), "float64", 1)
+            assert compare(F.conv2d, x, weight) == fits
+            assert compare(F.linear, x[:, :, 0, 0], weight[:, :, 0, 0]) == fits
+
+
+@needs_compiler
+@pytest.mark.parametrize("pool", [F.max_pool2d, F.avg_pool2d])
+def test_a_pooled_image_too_large_for_the_indices(device, monkeypatch, pool):
+    """With padding the result, 2 · 3 · 3, is larger than the input."""
+    pooled = partial(pool, kernel_size=2, stride=1, padding=1)
+    x = numbers((1, 2, 2, 2), "float64")
+    assert compare(pooled, x)
+    monkeypatch.setattr(cuda.pool, "MOST", 18)
+    assert not compare(pooled, x)
+
+
 def test_the_index_of_a_loop_does_not_overflow():
     """FOR_EACH stops at an index up to a grid's width beyond the last number."""
     blocks = launch.blocks_for(launch.MOST - 1, cuda.elementwise.EACH * launch.THREADS)

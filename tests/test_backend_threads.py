@@ -216,8 +216,9 @@ def two_blas_threads():
         yield
 
 
-def test_blas_is_held_to_one_thread_and_let_go(two, two_blas_threads):
-    seen = share(lambda *_: blas_threads(), 2, blas=True)
+@pytest.mark.parametrize("parallel", [True, False])
+def test_blas_is_held_to_one_thread_and_let_go(two, two_blas_threads, parallel):
+    seen = share(lambda *_: blas_threads(), 2, blas=True, parallel=parallel)
     assert all(set(counts) == {1} for counts in seen)
     assert set(blas_threads()) == {2}
 

@@ -8,7 +8,7 @@ import numpy
 
 from ..registry import using_tf32
 from .launch import MOST, THREADS, blocks_for, launch, suits
-from .layout import CHANNELS, PIXELS, channels_first, channels_last
+from .layout import CHANNELS, MOST_BLOCKS, PIXELS, channels_first, channels_last
 
 Array = Any
 
@@ -19,7 +19,6 @@ STEP = 32  # pixels that it adds up at a time
 # A GPU wants more blocks than it has multiprocessors (an H200 has 132). A number of its own for
 # every GPU would split sums differently, and give other bits.
 ENOUGH = 256
-MOST_GROUPS = 65535  # of blocks, along the last axis of a grid
 
 
 class Convolution(NamedTuple):
@@ -124,6 +123,11 @@ def tiles(columns: int, rows: int, products: int) -> tuple[int, int, int, int]:
     return width, down, across, products
 
 
+def too_wide(columns: int) -> bool:
+    """Whether a matrix has more columns than a grid has room for."""
+    return blocks_for(columns, max(TILES)) > MOST_BLOCKS
+
+
 # --- the ops --------------------------------------------------------------------------------------
 
 
@@ -141,8 +145,8 @@ def forward(op: Any, x: Array, weight: Array, bias: Array | None = None) -> Arra
     )  # fmt: skip
     # The gradient's classes of pixels are worked out for a stride or a dilation, not for both.
     both = max(op.stride) > 1 and max(op.dilation) > 1
-    too_large = N * O * P * Q >= MOST or op.groups * stride_h * stride_w > MOST_GROUPS
-    if not suits(*given) or both or too_large:
+    too_many = op.groups * stride_h * stride_w > MOST_BLOCKS or too_wide(max(O, C) // op.groups)
+    if not suits(*given) or both or too_many or N * O * P * Q >= MOST:
         op.fast_backward = None
         return op.forward(*given)
     op.x, op.weight = channels_last(op.xp, x), channels_last(op.xp, weight)
@@ -159,7 +163,7 @@ def linear(op: Any, x: Array, weight: Array, bias: Array | None = None) -> Array
     """See minise.ops.math.Linear: a 1×1 convolution over pictures of one pixel."""
     given = (x, weight) if bias is None else (x, weight, bias)
     J, K = weight.shape
-    if not suits(*given) or x.size // K * J >= MOST:
+    if not suits(*given) or too_wide(max(J, K)) or x.size // K * J >= MOST:
         op.fast_backward = None
         return op.forward(*given)
     op.x, op.weight = map(op.xp.ascontiguousarray, (x, weight))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy
 
-from .launch import THREADS, blocks_for, launch, suits
+from .launch import MOST, THREADS, blocks_for, launch, suits
 from .layout import channels_first, channels_last
 
 Array = Any
@@ -32,9 +33,14 @@ def images(op: Any, dtype: Any, height: int, width: int) -> Array:
     return op.xp.empty((N, height, width, C), dtype=dtype)
 
 
+def fits(op: Any, x: Array) -> bool:
+    """Whether x and the result, which may be larger with padding, suit the kernels."""
+    return suits(x) and prod((*x.shape[:2], *op.output_size(x.shape))) < MOST
+
+
 def max_pool(op: Any, x: Array) -> Array:
     """See minise.ops.pool.MaxPool2d."""
-    if not suits(x):
+    if not fits(op, x):
         op.fast_backward = None
         return op.forward(x)
     op.shape = x.shape
@@ -56,7 +62,7 @@ def max_pool_backward(op: Any, grad: Array) -> Array:
 
 def avg_pool(op: Any, x: Array) -> Array:
     """See minise.ops.pool.AvgPool2d."""
-    if not suits(x):
+    if not fits(op, x):
         op.fast_backward = None
         return op.forward(x)
     op.shape = x.shape
