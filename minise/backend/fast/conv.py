@@ -110,6 +110,8 @@ def collect(op: Any, x: Array, dy: Array) -> tuple[Array | None, Array | None]:
         return None, None
     if winograd.suits(op):
         return winograd.collect(x, op.weight, dy, op.needs)
+    if not op.needs[0]:
+        return None, weight_gradient(op, x, dy)
     G, (O, size, R, S) = op.groups, op.weight.shape
     weight = op.weight.reshape(G, O // G, size, R, S)
     dx = memory.empty(x.shape, x.dtype) if op.needs[0] else None
@@ -133,6 +135,20 @@ def collect(op: Any, x: Array, dy: Array) -> tuple[Array | None, Array | None]:
         for i, j, k, r, s in source.taps:
             dweight[:, :, :, r, s] += total[:, i, j, :, k]
     return dx, dweight.reshape(op.weight.shape)
+
+
+def weight_gradient(op: Any, x: Array, dy: Array) -> Array:
+    """dW (O, C/G, R, S) from the windows of x: at a network's input, which has few channels and
+    needs no gradient, in half of the time.
+    """
+    strip, pixels = strips_of(op)
+    G, (O, size, R, S) = op.groups, op.weight.shape
+    matrices = numpy.empty((G, R * strip.taps * size, pixels * O // G), x.dtype)  # their shape only
+    partner = dy.reshape(len(dy), strip.rows, strip.number, pixels * O)
+    found = multiply_all(x, strip, [Product(0, R, matrices, None, partner)])
+    total = sum(sums for [sums] in found).reshape(G, R, strip.taps, size, pixels, O // G)
+    dkernel = sum(total[:, :, k : k + S, :, k] for k in range(pixels))  # see `paired`
+    return dkernel.transpose(0, 4, 3, 1, 2).reshape(op.weight.shape)
 
 
 # --- which windows, and which weights -----------------------------------------------------------

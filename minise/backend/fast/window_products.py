@@ -119,6 +119,9 @@ def where_they_are(
     strips: Strips, start: int, R: int, matrix: Array,
     output: Array | None, partner: Array | None, total: Array,
 ) -> None:  # fmt: skip
+    if partner is not None and strips.slots_high < partner.shape[1]:
+        written_out(strips, start, R, matrix, output, partner, total)  # see `interleaved`
+        return
     if output is not None:
         n, P, Q, _ = output.shape
         multiply_windows(strips.windows(start, R, P)[:n, :Q], matrix, output)
