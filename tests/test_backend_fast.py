@@ -19,9 +19,9 @@ import pytest
 from hypothesis import given, settings
 
 import minise
-from minise import Tensor, backend
+from minise import Tensor, backend, optim
 from minise import functional as F
-from minise.backend.fast import products, window_products, winograd
+from minise.backend.fast import products, sgd, window_products, winograd
 
 # Largest difference of values and of gradients, relative to the largest value.
 TOLERANCES = {"float64": (1e-10, 1e-9), "float32": (1e-5, 1e-4)}
@@ -820,3 +820,40 @@ def test_a_gradient_at_a_tie_is_noticed(monkeypatch):
     monkeypatch.setitem(HOME.fast, "relu", (relu[0], lambda op, grad: grad))
     with pytest.raises(AssertionError, match=r"^gradient of input 0"):
         test_ties_at_zero("relu", "float64")
+
+
+# --- SGD ------------------------------------------------------------------------------------------
+
+
+@dtypes
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"momentum": 0.9},
+        {"momentum": 0.9, "weight_decay": 0.1, "nesterov": True},
+        {"momentum": 0.9, "weight_decay": 0.1, "dampening": 0.3, "maximize": True},
+        {"weight_decay": 0.1, "maximize": True},
+    ],
+    ids=str,
+)
+def test_sgd_moves_every_number_as_the_plain_rule_does(monkeypatch, dtype, options):
+    """To the last bit: parameters of several stretches, of one number, of none, on two threads."""
+    monkeypatch.setattr(sgd, "STRETCH", 100)
+    shapes = (7, 5, 3, 3), (1,), (0, 4), (100,), (), (3, 130)
+
+    def moved():
+        params = [Tensor(numbers(shape, dtype, i), True) for i, shape in enumerate(shapes)]
+        optimizer = optim.SGD(params, lr=0.1, **options)
+        for step in range(3):
+            for i, param in enumerate(params):
+                gradient = numbers(param.shape[::-1], dtype, 10 * step + i).T  # not in C order
+                param.grad = None if (i, step) == (3, 0) else Tensor(gradient)
+            optimizer.step()
+        return [param.data for param in params]
+
+    ours = moved()
+    with backend.plain():
+        wanted = moved()
+    for array, twin in zip(ours, wanted, strict=True):
+        numpy.testing.assert_array_equal(array, twin)

@@ -16,4 +16,5 @@ def create() -> Backend:
         to_numpy=numpy.asarray,
         add=fast.add,
         fast=dict(fast.KERNELS),
+        sgd=fast.sgd.step,
     )

@@ -102,7 +102,8 @@ class Adam(Optimizer):
     def update_group(self, gradients: dict[Tensor, Array], options: Options) -> None:
         """All parameters at once where the backend has a kernel; it computes what `update` does."""
         params = [*gradients]
-        kernel = kernel_for("adam", params)
+        own = type(self).update is Adam.update  # a subclass may have another rule
+        kernel = kernel_for("adam", params) if own else None
         if kernel is None:
             super().update_group(gradients, options)
             return
