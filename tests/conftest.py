@@ -5,9 +5,12 @@ import signal
 
 import devices
 import hypothesis
+import numpy
 import parity
 import pytest
 import tiny_run
+
+from minise.backend import Backend, registry
 
 hypothesis.settings.register_profile(
     "minise",
@@ -18,10 +21,28 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("minise")
 
 
-def pytest_configure():
+def pytest_addoption(parser):
+    parser.addoption(
+        "--plain",
+        action="store_true",
+        help="NumPy without its fast kernels: what the plain ones compute passes the tests too",
+    )
+
+
+def pytest_configure(config):
+    if config.getoption("--plain"):
+        registry.register(Backend("numpy", numpy, numpy.ndarray, numpy.asarray))
     # A shell starts what it puts in the background deaf to Ctrl-C, which some tests press.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--plain"):
+        skip = pytest.mark.skip(reason="about the fast kernels themselves")
+        for item in items:
+            if item.get_closest_marker("fast_kernels"):
+                item.add_marker(skip)
 
 
 @pytest.fixture(scope="session")

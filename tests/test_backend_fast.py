@@ -21,11 +21,12 @@ from hypothesis import given, settings
 import minise
 from minise import Tensor, backend, optim
 from minise import functional as F
-from minise.backend.fast import products, sgd, window_products, winograd
+from minise.backend.fast import KERNELS, products, sgd, window_products, winograd
 
 # Largest difference of values and of gradients, relative to the largest value.
 TOLERANCES = {"float64": (1e-10, 1e-9), "float32": (1e-5, 1e-4)}
 HOME = backend.get("numpy")
+pytestmark = pytest.mark.fast_kernels
 
 Array = numpy.ndarray
 dtypes = pytest.mark.parametrize("dtype", TOLERANCES)
@@ -780,7 +781,7 @@ def loses_a_tap(op, x, weight, bias=None):
     return FORWARD(op, x, weight) if bias is None else FORWARD(op, x, weight, bias)
 
 
-FORWARD, BACKWARD = HOME.fast["conv2d"]
+FORWARD, BACKWARD = KERNELS["conv2d"]
 
 
 def one_pixel_wrong(op, grad):

@@ -185,6 +185,7 @@ def training_step(batch: int):
     return step
 
 
+@pytest.mark.fast_kernels
 def test_a_training_step_finds_all_its_memory_used(allocated, monkeypatch):
     monkeypatch.setattr(threads, "_count", 1)  # a worker that wakes up late brings its own buffers
     step = training_step(16)

@@ -147,6 +147,7 @@ def test_source_lines_are_those_that_ran():
     assert backward.lines == "def backward(self, grad):\n    return grad * self.y"
 
 
+@pytest.mark.fast_kernels
 def test_source_lines_of_a_fast_kernel():
     x = minise.randn(1, 2, 4, 4)
     x.requires_grad = True

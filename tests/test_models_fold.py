@@ -35,6 +35,7 @@ def calls(monkeypatch) -> list[str]:
     return found
 
 
+@pytest.mark.fast_kernels
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("affine", [False, True])
 @pytest.mark.parametrize(
@@ -55,6 +56,7 @@ def test_the_same_as_one_after_the_other(monkeypatch, relu, affine, options):
     assert (wanted == 0).any() == relu
 
 
+@pytest.mark.fast_kernels
 @pytest.mark.parametrize("net", ["se_resnet20", "se_resnet50", "se_bn_inception", "se_mobilenet"])
 def test_networks(monkeypatch, net):
     """In float32; against the same network with every op by itself."""
@@ -126,6 +128,7 @@ def test_errors_are_those_of_the_convolution(monkeypatch, x, error, message):
     assert not found
 
 
+@pytest.mark.fast_kernels
 def test_a_forgotten_mean_is_noticed(monkeypatch):
     conv, norm = pair_of()
 

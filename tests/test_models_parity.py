@@ -239,6 +239,7 @@ def test_a_cut_gate_path_is_noticed(monkeypatch):
             compare(*small("basic", placement=placement), *SMALL)
 
 
+@pytest.mark.fast_kernels
 def test_a_cut_scale_path_is_noticed(monkeypatch):
     """In the plain kernel and in the fast one."""
 
