@@ -96,7 +96,11 @@ def jupyter_lab(folder, trust=(), **variables):
         yield address
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        try:
+            server.wait(timeout=60)
+        except subprocess.TimeoutExpired:  # how long its kernels take to end is not what is tested
+            server.kill()
+            server.wait()
 
 
 def free_port():

@@ -30,11 +30,15 @@ def open_site(open_page, site):  # noqa: F811
     return open_site
 
 
-def traced(path):
-    """The places of the cells of a notebook that show a stepper."""
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def traced(notebook):
+    """The places of its cells that show a stepper."""
     return [
         k
-        for k, cell in enumerate(nbformat.read(path, as_version=4).cells)
+        for k, cell in enumerate(notebook.cells)
         for output in cell.get("outputs", [])
         if "minise-trace" in output.get("data", {}).get("text/html", "")
     ]
@@ -67,7 +71,7 @@ def test_every_page_opens_without_a_message_or_a_request(open_page, site):  # no
 def test_every_stepper_of_a_page_steps(open_site, path):
     page = open_site(f"{path.stem}.html")
     steppers = page.locator(".minise-trace")
-    assert steppers.count() == len(traced(path))
+    assert steppers.count() == len(traced(read(path)))
     for stepper in steppers.all():
         assert_steps(page, stepper)
 
@@ -129,7 +133,7 @@ def test_it_can_be_read_without_scripts(browser, site):  # noqa: F811
     page = context.new_page()
     for path in LESSONS:
         page.goto((site / f"{path.stem}.html").as_uri())
-        assert page.locator(".minise-trace img").count() == len(traced(path))
+        assert page.locator(".minise-trace img").count() == len(traced(read(path)))
     context.close()
 
 
@@ -145,7 +149,7 @@ def lab(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab") / "work"
     folder.mkdir()
     for path in OPENED:
-        notebook = nbformat.read(path, as_version=4)
+        notebook = read(path)
         for cell in notebook.cells:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
@@ -163,9 +167,9 @@ def test_run_all_in_jupyterlab(open_page, lab, path):
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     notebook = all_run(page, folder / path.name)
-    assert same_everywhere(notebook) == same_everywhere(nbformat.read(path, as_version=4))
-    assert traced(folder / path.name) == traced(path)
-    for k in traced(path):  # outputs out of sight are not in the page
+    assert same_everywhere(notebook) == same_everywhere(read(path))
+    assert traced(notebook) == traced(read(path))
+    for k in traced(notebook):  # outputs out of sight are not in the page
         cell = page.locator(".jp-Cell").nth(k)
         cell.scroll_into_view_if_needed()
         assert_steps(page, cell.locator(".minise-trace"))
@@ -177,7 +181,7 @@ def all_run(page, path):
         page.wait_for_timeout(500)
         page.keyboard.press("Control+s")
         try:
-            notebook = nbformat.read(path, as_version=4)
+            notebook = read(path)
         except nbformat.reader.NotJSONError:  # it is just being written
             continue
         if all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code"):
