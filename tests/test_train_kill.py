@@ -77,6 +77,7 @@ def end(process):
     return process.returncode, out, err
 
 
+@pytest.mark.fast_kernels  # the process that is killed has them
 def test_killed_at_ten_moments(start, config, expected, tmp_path):
     out = tmp_path / "run"
     moments = random.Random(0)
@@ -101,6 +102,7 @@ def checkpoint_time(out):
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
+@pytest.mark.fast_kernels  # the process that is killed has them
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c(start, config, expected, tmp_path, number):
     out = tmp_path / "run"
