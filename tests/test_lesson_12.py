@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import devices
 import execute_lessons as runner
 import numpy
 import pytest
@@ -212,4 +213,5 @@ def test_what_is_recorded_is_complete():
 
 @pytest.mark.gpu
 def test_a_gpu_is_recorded():
+    devices.require("cupy")
     check_record(gpu_record.record(batches=(2,), repeats=1), (2,))
