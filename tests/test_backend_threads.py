@@ -176,6 +176,21 @@ def test_the_callers_errstate_holds_in_workers(two):
     assert share(lambda *_: numpy.geterr()["divide"], 2) == [numpy.geterr()["divide"]] * 2
 
 
+@pytest.mark.parametrize("parallel", [True, False])
+def test_numpys_buffers_are_small_while_workers_compute(two, parallel):
+    """The caller's own setting is back afterwards, after an error too."""
+    own = numpy.setbufsize(4096)
+    try:
+        found = threads.share(lambda *_: numpy.getbufsize(), 2, step=1, parallel=parallel)
+        assert found == [threads.ROW, threads.ROW]
+        assert numpy.getbufsize() == 4096
+        with pytest.raises(ZeroDivisionError):
+            threads.share(lambda *_: 1 // 0, 2, step=1, parallel=parallel)
+        assert numpy.getbufsize() == 4096
+    finally:
+        numpy.setbufsize(own)
+
+
 @pytest.mark.parametrize("count", [0, -1, 1.5, "2", None])
 def test_impossible_numbers(count):
     before = get_num_threads()

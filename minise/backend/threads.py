@@ -22,6 +22,8 @@ import numpy
 
 from .memory import aligned
 
+ROW = 512  # numbers: rows of this length are worked on as they lie; see `_rows_as_they_lie`
+
 _lock = threading.Lock()
 _queue: SimpleQueue[_Task] = SimpleQueue()
 _started = 0  # threads that wait at the queue
@@ -73,7 +75,7 @@ def share(
     workers = min(workers, stretches)
     held = _one_blas_thread() if blas else nullcontext()
     if workers == 1:  # small products gain nothing from BLAS's threads, and would wait for them
-        with held:
+        with held, _rows_as_they_lie():
             return [work(*ends) for ends in pairwise(bounds)]
     results: list[Any] = [None] * (len(bounds) - 1)
     number = itertools.count()
@@ -82,7 +84,7 @@ def share(
         while (i := next(number)) < len(results):
             results[i] = work(bounds[i], bounds[i + 1])
 
-    with held:
+    with held, _rows_as_they_lie():
         others = [_Task(take_stretches) for _ in range(workers - 1)]
         queue = _workers(len(others))
         for task in others:
@@ -98,12 +100,27 @@ def share(
     return results
 
 
+@contextmanager
+def _rows_as_they_lie() -> Iterator[None]:
+    """Without NumPy's habit of collecting short rows in a buffer before it computes.
+
+    It does so where an array's rows do not follow each other without a gap, or one row is used for
+    all rows of another array, and a row is shorter than its buffers, 8192 numbers. Such a sum takes
+    twice the time, a training step of SE-ResNet-20 a tenth more.
+    """
+    before = numpy.setbufsize(ROW)
+    try:
+        yield
+    finally:
+        numpy.setbufsize(before)
+
+
 class _Task:
     """Work for another thread. It does not begin once the thread that asked waits for it."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         self.work: Callable[[], None] | None = work
-        self.context = copy_context()  # a worker obeys the caller's numpy.errstate
+        self.context = copy_context()  # of NumPy's settings: errstate, the size of buffers
         self.error: BaseException | None = None
         self.taken, self.done = threading.Lock(), threading.Lock()
         self.done.acquire()

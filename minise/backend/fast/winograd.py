@@ -22,9 +22,9 @@ dx is the same convolution of dy with the kernel turned by 180°. Its weight gra
 same transformed rows: dU_i is the product of the windows with what arrives at m_i, which is dy0,
 dy0 + dy1, dy0 - dy1 or dy1.
 
-No factor here is larger than 1, so rounding is that of the usual sum. With float32 on AVX2, for 16
-/ 32 / 64 channels of a CIFAR net, it takes 0.9 / 0.9 / 0.8 of the time that products over all nine
-taps take. (Infinities that a window sees arrive as NaN: inf - inf.)
+No factor here is larger than 1, so rounding is that of the usual sum. With float32, for 16 / 32 / 64
+channels of a CIFAR net, it takes 0.9 / 0.9 / 0.8 of the time that products over all nine taps take
+on AVX2, 0.7 / 0.85 / 0.9 on AVX-512 (AMD). (Infinities that a window sees arrive as NaN: inf - inf.)
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from .products import small_product
 Array = Any
 
 NARROWEST = 16  # channels on either side, or the products are too narrow for their BLAS
+FEWEST = 48  # rows of a small product; with fewer the usual ones are faster
 PIECE = 3 << 20  # bytes of rows and products at a time: more than an L2 cache, but calls cost too
 LEAST_PIECE = 1 << 19  # bytes; with less the products are too short for their BLAS
 STRETCHES = 8  # or a multiple, that the workers take as they get free
@@ -49,17 +50,13 @@ SUMS = 1 << 25  # bytes that sums for dW may take in all; beyond, each worker ha
 
 
 def suits(op: Any) -> bool:
-    """Whether these are 3x3 windows at every pixel, and whether fewer multiplications pay.
-
-    They do not where the BLAS is fast only with small products; see products.py.
-    """
+    """Whether these are 3x3 windows at every pixel, and whether fewer multiplications pay."""
     O, C, R, S = op.weight.shape
     return (
         (R, S, *op.stride, op.groups) == (3, 3, 1, 1, 1)
         and op.padding == ((1, 1), (1, 1))
         and op.x.shape[2] % 2 == 0
         and min(O, C) >= NARROWEST
-        and not small_product()
     )
 
 
@@ -145,6 +142,10 @@ class Rows:
         self.shape = images, pairs, W + 1
         count = images * pairs * (W + 1)
         thirds = -(-count // 3)
+        most = small_product() // (3 * C * O)  # rows that a BLAS with small products takes at once
+        blocks = -(-thirds // most) if most >= FEWEST else 1
+        block = -(-thirds // blocks)
+        thirds = blocks * block
         self.pixels = threads.scratch("pixels", (4, 3 * thirds + 2, C), dtype)
         self.beside = threads.scratch("beside", (4, 3 * thirds, O), dtype)
         self.upright = self.pixels[:, :count].reshape(4, *self.shape, C)
@@ -153,9 +154,9 @@ class Rows:
 
         # Every third window: rows of 3·C numbers that do not overlap
         i, pixel, item = self.pixels.strides
-        strides = i, pixel, 3 * pixel, item
-        self.windows = numpy.ndarray((4, 3, thirds, 3 * C), dtype, self.pixels, 0, strides)
-        self.in_turn = self.beside.reshape(4, thirds, 3, O).transpose(0, 2, 1, 3)
+        shape, strides = (blocks, block, 3 * C), (3 * block * pixel, 3 * pixel, item)
+        self.windows = numpy.ndarray((4, 3, *shape), dtype, self.pixels, 0, (i, pixel, *strides))
+        self.in_turn = self.beside.reshape(4, blocks, block, 3, O).transpose(0, 3, 1, 2, 4)
 
     def count(self, images: int) -> int:
         """How many pixels so many images have."""
@@ -175,7 +176,7 @@ class Rows:
 
     def multiply(self, U: Array, y: Array) -> None:
         """y (n, H, W, O) from pixels, U (4, 3·C, O)."""
-        numpy.matmul(self.windows, U[:, None], out=self.in_turn)
+        numpy.matmul(self.windows, U[:, None, None], out=self.in_turn)
         m0, m1, m2, m3 = self.upright_beside[:, : len(y), :, :-1]
         y0, y1 = y[:, ::2], y[:, 1::2]
         numpy.add(m0, m1, out=y0)
@@ -194,6 +195,7 @@ class Rows:
         dm[..., -1, :] = 0  # the window around a zero between two rows is none
 
         self.beside[:, self.count(len(dy)) :] = 0
-        sums = threads.scratch("sums", (4, 3, *total.shape[1:]), total.dtype)
-        numpy.matmul(self.in_turn.transpose(0, 1, 3, 2), self.windows, out=sums)
-        total += numpy.add.reduce(sums, axis=1)
+        shape = *self.windows.shape[:3], *total.shape[1:]
+        sums = threads.scratch("sums", shape, total.dtype)
+        numpy.matmul(self.in_turn.transpose(0, 1, 2, 4, 3), self.windows, out=sums)
+        total += numpy.add.reduce(sums, axis=(1, 2))
