@@ -14,6 +14,7 @@ from dataclasses import dataclass
 SHORTEST_TURN = 0.05  # seconds: quick contestants are called several times in a turn
 LONGEST = 1.5         # seconds: slower contestants sit out all rounds but the first three
 PAUSE = 0.1           # seconds: lets the other library's threads stop spinning
+WARM_UP = 0.1         # seconds at least: calls at the beginning of a turn that do not count
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,9 @@ def contest(
 ) -> dict[str, Timing]:
     """Time every contestant in turn, `rounds` times, after two calls each to warm up.
 
-    With `warm_up` a turn begins with a call that does not count: after a pause, and in caches that
-    another one has filled, it takes up to half as long again. Those who sit out do without it.
+    With `warm_up` a turn begins with calls that do not count, for everybody but those who sit out.
+    Caches hold another's data, and for 50 ms after a pause Linux often puts all of minise's threads
+    on one processor: a call of 11 ms takes 17.
     """
     calls = {}
     for name, run in contestants.items():
@@ -54,7 +56,9 @@ def contest(
             if turn < 3 or not slow:
                 time.sleep(PAUSE)
                 if warm_up and not slow:
-                    contestants[name]()
+                    start = time.perf_counter()
+                    while time.perf_counter() < start + WARM_UP:
+                        contestants[name]()
                 seconds[name].append(once(contestants[name], calls[name]))
         order = order[1:] + order[:1]  # nobody follows the same neighbour every time
     return {name: Timing(values) for name, values in seconds.items()}

@@ -8,7 +8,7 @@ import pytest
 import tiny_run
 
 from minise import backend, cli
-from minise.backend import cuda, registry
+from minise.backend import cuda, cupy_backend, registry
 from minise.data import CIFAR10
 from minise.train import Config, demo, launch
 
@@ -107,6 +107,19 @@ def test_tf32_on_a_gpu_without_it(refuse, pictures, monkeypatch):
     for _ in range(2):  # or the second time the folder would be in use
         line = refuse("train", "--out", "run", "--tf32", *arguments)
         assert "tf32: expected a GPU of compute capability 8.0 (Ampere) or newer" in line
+
+
+def test_a_gpu_that_is_not_there_is_named_before_data_are_fetched(refuse, tmp_path, monkeypatch):
+    def broken():
+        raise RuntimeError("backend cupy: no driver")
+
+    fetched = []
+    monkeypatch.setattr(registry, "_by_name", {})
+    monkeypatch.setattr(cupy_backend, "create", broken)
+    monkeypatch.setattr(CIFAR10, "_download", lambda *args: fetched.append(args))
+    line = refuse("train", "--data", "cifar10", "--data-dir", tmp_path, "--backend", "cupy")
+    assert "backend cupy: no driver" in line
+    assert fetched == []
 
 
 def test_a_run_resumed_with_other_settings(refuse, finished):

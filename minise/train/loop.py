@@ -69,8 +69,9 @@ def train(
         check_same(Config.load(out), config)
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists and is not empty; --resume goes on with a run")
+    home = backend.get(config.backend)  # before data are fetched that nobody can use
     if config.tf32:
-        backend.get(config.backend).check_tf32()
+        home.check_tf32()
     data = datasets.load(config)
     for message in data.skipped if progress else ():
         print(f"left out: {message}")

@@ -139,7 +139,7 @@ def collect(op: Any, x: Array, dy: Array) -> tuple[Array | None, Array | None]:
 
 def weight_gradient(op: Any, x: Array, dy: Array) -> Array:
     """dW (O, C/G, R, S) from the windows of x: at a network's input, which has few channels and
-    needs no gradient, in half of the time.
+    needs no gradient, in two thirds of the time.
     """
     strip, pixels = strips_of(op)
     G, (O, size, R, S) = op.groups, op.weight.shape
