@@ -13,6 +13,8 @@ from .products import add_product, multiply
 
 Array = Any
 
+LARGE = 1 << 17  # bytes of a matrix; NumPy takes longer to turn it than a BLAS that copies it anyway
+
 
 def pointwise(
     x: Array, weight: Array, stride: tuple[int, int], finish: Callable[[Array], None] | None
@@ -23,8 +25,7 @@ def pointwise(
     """
     seen = x[:, :: stride[0], :: stride[1]]
     N, P, Q, C = seen.shape
-    matrix = memory.aligned(weight.T.shape, x.dtype)
-    matrix[...] = weight.T
+    matrix = ready(weight.T)
     y = memory.empty((N, P, Q, len(weight)), x.dtype)
 
     def compute(first: int, last: int) -> None:
@@ -44,15 +45,14 @@ def pointwise_backward(
     seen = x[:, :: stride[0], :: stride[1]]
     (N, P, Q, C), O = seen.shape, len(weight)
     dx = memory.empty(x.shape, x.dtype) if needs[0] else None
-    matrix = memory.aligned(weight.shape, x.dtype)
-    matrix[...] = weight
+    matrix = ready(weight)
 
     def compute(first: int, last: int) -> Array:
-        total = numpy.zeros((C, O), dtype=x.dtype)
+        total = numpy.zeros((O, C), dtype=x.dtype)
         for part in images_of(seen, first, last):
             grads = dy[part].reshape(-1, O)
             if needs[1]:
-                add_product(seen[part].reshape(-1, C), grads, total)
+                add_product(grads, seen[part].reshape(-1, C), total)
             if dx is None:
                 continue
             if stride == (1, 1):
@@ -65,7 +65,16 @@ def pointwise_backward(
         return total
 
     totals = threads.share(compute, N, parallel=dy.size > SMALL, blas=True)
-    return dx, sum(totals).T if needs[1] else None
+    return dx, sum(totals) if needs[1] else None
+
+
+def ready(matrix: Array) -> Array:
+    """A small matrix laid out as products like it best; a large one, which they copy, as it is."""
+    if matrix.nbytes > LARGE:
+        return matrix
+    laid_out = memory.aligned(matrix.shape, matrix.dtype)
+    laid_out[...] = matrix
+    return laid_out
 
 
 def images_of(x: Array, first: int, last: int) -> list[slice]:
