@@ -30,10 +30,11 @@ def processor() -> str:
 
 
 def blas() -> str:
-    """NumPy's BLAS and the threads it would use by itself."""
+    """NumPy's BLAS, which kernels it chose, and the threads it would use by itself."""
     numpy.ones((2, 2)) @ numpy.ones((2, 2))  # BLAS is loaded by now
     return ", ".join(
-        f"{pool['internal_api']} {pool['version']} ({pool['num_threads']} threads)"
+        f"{pool['internal_api']} {pool['version']} "
+        f"({pool.get('architecture', '?')}, {pool['num_threads']} threads)"
         for pool in threadpoolctl.threadpool_info()
         if pool["user_api"] == "blas"
     )
