@@ -13,7 +13,7 @@ from .products import add_product, multiply
 
 Array = Any
 
-LARGE = 1 << 17  # bytes of a matrix; NumPy takes longer to turn it than a BLAS that copies it anyway
+LARGE = 1 << 17  # bytes of a matrix: to turn it takes NumPy longer than the BLAS, which copies it
 
 
 def pointwise(

@@ -22,9 +22,10 @@ dx is the same convolution of dy with the kernel turned by 180°. Its weight gra
 same transformed rows: dU_i is the product of the windows with what arrives at m_i, which is dy0,
 dy0 + dy1, dy0 - dy1 or dy1.
 
-No factor here is larger than 1, so rounding is that of the usual sum. With float32, for 16 / 32 / 64
-channels of a CIFAR net, it takes 0.9 / 0.9 / 0.8 of the time that products over all nine taps take
-on AVX2, 0.7 / 0.85 / 0.9 on AVX-512 (AMD). (Infinities that a window sees arrive as NaN: inf - inf.)
+No factor here is larger than 1, so rounding is that of the usual sum. With float32, for 16 / 32 /
+64 channels of a CIFAR net, it takes 0.9 / 0.9 / 0.8 of the time that products over all nine taps
+take on AVX2, and 0.7 / 0.8 / 0.9 on AVX-512 (AMD). (Infinities that a window sees arrive as NaN:
+inf - inf.)
 """
 
 from __future__ import annotations
