@@ -179,6 +179,10 @@ OPS: dict[str, tuple[Callable[..., Tensor], Callable[..., list[tuple[int, ...]]]
         lambda x: F.max_pool2d(x, 3, 2, padding=1),
         lambda N, C, H, W: [(N, C, H, W)],
     ),
+    "avg_pool2d": (
+        lambda x: F.avg_pool2d(x, 3, 2, padding=1, count_include_pad=False),
+        lambda N, C, H, W: [(N, C, H, W)],
+    ),
     "multiply": (lambda u, s: u * s, lambda N, C, H, W: [(N, C, H, W), (N, C, 1, 1)]),
 }
 ops = pytest.mark.parametrize("name", OPS)
@@ -634,6 +638,48 @@ def test_max_pool2d_of_nan_and_infinity(dtype):
         x = struck(x, place, value)
     x = struck(struck(x, (1, 0, 0, 0), "NaN"), (1, 0, 0, 1), "inf")
     compare(lambda x: F.max_pool2d(x, 3, 2, padding=1), x)
+
+
+# --- average pooling ------------------------------------------------------------------------------
+
+
+@dtypes
+@pytest.mark.parametrize("counting", [{}, {"count_include_pad": False}, {"divisor_override": -3}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 2},
+        {"kernel_size": 3, "stride": 1},
+        {"kernel_size": (1, 1), "stride": 2},
+        {"kernel_size": (2, 3), "stride": (1, 2), "padding": (1, 0)},
+        {"kernel_size": (4, 1), "stride": (5, 1), "padding": (2, 0)},
+        {"kernel_size": 3, "stride": 2, "ceil_mode": True},
+        {"kernel_size": 5, "stride": 4, "padding": 2, "ceil_mode": True},
+        {"kernel_size": (9, 10)},
+    ],
+    ids=str,
+)
+def test_avg_pool2d(dtype, counting, options):
+    for shape in ((2, 3, 9, 10), (3, 16, 70, 71)):
+        x = images(shape, dtype)
+        assert compare(lambda x: F.avg_pool2d(x, **options, **counting), x).ran_fast
+
+
+@given(st.data())
+@settings(max_examples=100)
+def test_any_avg_pool2d(data):
+    draw = data.draw
+    R, S = kernel = draw(st.tuples(st.integers(1, 6), st.integers(1, 6)))
+    options = {
+        "stride": draw(st.tuples(st.integers(1, 7), st.integers(1, 7))),
+        "padding": draw(st.tuples(st.integers(0, R // 2), st.integers(0, S // 2))),
+        "ceil_mode": draw(st.booleans()),
+        "count_include_pad": draw(st.booleans()),
+        "divisor_override": draw(st.sampled_from([None, None, 7])),
+    }
+    N, C, H, W = draw(st.tuples(*[st.integers(1, n) for n in (4, 40, 14, 14)]))
+    x = images((N, C, H + R - 1, W + S - 1), draw(st.sampled_from(list(TOLERANCES))))
+    assert compare(lambda x: F.avg_pool2d(x, kernel, **options), x).ran_fast
 
 
 # --- BatchNorm ------------------------------------------------------------------------------------

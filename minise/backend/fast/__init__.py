@@ -22,6 +22,7 @@ KERNELS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "batch_norm_relu": (norm.forward, norm.backward),
     "adaptive_avg_pool2d": (se.squeeze, se.squeeze_backward),
     "max_pool2d": (pool.max_pool, pool.max_pool_backward),
+    "avg_pool2d": (pool.avg_pool, pool.avg_pool_backward),
     "multiply": (se.scale, se.scale_backward),
     "axpy": (se.axpy, se.axpy_backward),
     "axpy_relu": (se.axpy, se.axpy_backward),
