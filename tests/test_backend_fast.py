@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import prod
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -179,6 +180,10 @@ OPS: dict[str, tuple[Callable[..., Tensor], Callable[..., list[tuple[int, ...]]]
         lambda x: F.max_pool2d(x, 3, 2, padding=1),
         lambda N, C, H, W: [(N, C, H, W)],
     ),
+    "avg_pool2d": (
+        lambda x: F.avg_pool2d(x, 3, 2, padding=1, count_include_pad=False),
+        lambda N, C, H, W: [(N, C, H, W)],
+    ),
     "multiply": (lambda u, s: u * s, lambda N, C, H, W: [(N, C, H, W), (N, C, 1, 1)]),
 }
 ops = pytest.mark.parametrize("name", OPS)
@@ -226,7 +231,7 @@ def check(name: str, arrays: list[Array], **options: Any) -> Outcome:
 
 
 def test_every_kernel_has_a_case():
-    assert set(OPS) == set(HOME.fast)
+    assert {*OPS, *LOSSES} == set(HOME.fast)
 
 
 @ops
@@ -634,6 +639,155 @@ def test_max_pool2d_of_nan_and_infinity(dtype):
         x = struck(x, place, value)
     x = struck(struck(x, (1, 0, 0, 0), "NaN"), (1, 0, 0, 1), "inf")
     compare(lambda x: F.max_pool2d(x, 3, 2, padding=1), x)
+
+
+# --- average pooling ------------------------------------------------------------------------------
+
+
+@dtypes
+@pytest.mark.parametrize("counting", [{}, {"count_include_pad": False}, {"divisor_override": -3}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 2},
+        {"kernel_size": 3, "stride": 1},
+        {"kernel_size": (1, 1), "stride": 2},
+        {"kernel_size": (2, 3), "stride": (1, 2), "padding": (1, 0)},
+        {"kernel_size": (4, 1), "stride": (5, 1), "padding": (2, 0)},
+        {"kernel_size": 3, "stride": 2, "ceil_mode": True},
+        {"kernel_size": 5, "stride": 4, "padding": 2, "ceil_mode": True},
+        {"kernel_size": (9, 10)},
+    ],
+    ids=str,
+)
+def test_avg_pool2d(dtype, counting, options):
+    for shape in ((2, 3, 9, 10), (3, 16, 70, 71)):
+        x = images(shape, dtype)
+        assert compare(lambda x: F.avg_pool2d(x, **options, **counting), x).ran_fast
+
+
+@given(st.data())
+@settings(max_examples=100)
+def test_any_avg_pool2d(data):
+    draw = data.draw
+    R, S = kernel = draw(st.tuples(st.integers(1, 6), st.integers(1, 6)))
+    options = {
+        "stride": draw(st.tuples(st.integers(1, 7), st.integers(1, 7))),
+        "padding": draw(st.tuples(st.integers(0, R // 2), st.integers(0, S // 2))),
+        "ceil_mode": draw(st.booleans()),
+        "count_include_pad": draw(st.booleans()),
+        "divisor_override": draw(st.sampled_from([None, None, 7])),
+    }
+    N, C, H, W = draw(st.tuples(*[st.integers(1, n) for n in (4, 40, 14, 14)]))
+    x = images((N, C, H + R - 1, W + S - 1), draw(st.sampled_from(list(TOLERANCES))))
+    assert compare(lambda x: F.avg_pool2d(x, kernel, **options), x).ran_fast
+
+
+# --- cross-entropy --------------------------------------------------------------------------------
+
+
+def nll_loss(x: Tensor, weight: Tensor | None = None, dtype: str = "int64") -> Tensor:
+    """With labels that repeat 0, 1, ...; class 1 is ignored."""
+    N, C, *others = x.shape
+    labels = Tensor(numpy.arange(N * prod(others)).reshape(N, *others).astype(dtype) % C)
+    return F.nll_loss(x, labels, weight, ignore_index=1, reduction="none")
+
+
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    "log_softmax": lambda x: F.log_softmax(x, 1),
+    "nll_loss": nll_loss,
+}
+losses = pytest.mark.parametrize("name", LOSSES)
+MANY = (70, 1000)  # more than the plain log-softmax gets
+
+
+@losses
+@dtypes
+@pytest.mark.parametrize(
+    "shape", [(40_000, 1), (5_000, 10), MANY, (600, 1000), (3, 300_000), (1, 40_000)]
+)
+def test_losses(name, dtype, shape):
+    assert compare(LOSSES[name], numbers(shape, dtype)).ran_fast
+
+
+@losses
+@dtypes
+@pytest.mark.parametrize("value", NOT_FINITE)
+def test_losses_of_nan_and_infinity(name, dtype, value):
+    """At a label that counts, at one that is ignored, at another class, and in a whole row."""
+    x = numbers(MANY, dtype)
+    for place in ((2, 2), (1, 1), (3, 500)):
+        x = struck(x, place, value)
+    x[40] = NOT_FINITE[value]
+    with numpy.errstate(invalid="ignore"):
+        assert compare(LOSSES[name], x).ran_fast
+
+
+@dtypes
+@pytest.mark.parametrize("value", NOT_FINITE)
+def test_log_softmax_of_gradients_that_are_not_finite(dtype, value):
+    with numpy.errstate(invalid="ignore"):
+        compare(LOSSES["log_softmax"], numbers(MANY, dtype),
+                upstream=struck(numbers(MANY, dtype, 5), (3, 4), value))  # fmt: skip
+
+
+@dtypes
+@pytest.mark.parametrize("value", NOT_FINITE)
+def test_nll_loss_gives_other_classes_no_gradient(dtype, value):
+    """Nor an ignored label: not even where the plain kernel says 0 · inf."""
+    upstream = numpy.full(3, NOT_FINITE[value], dtype)
+    dx = run(nll_loss, [numbers((3, 4), dtype)], upstream).gradients[0]
+    assert dx is not None
+    expected = numpy.zeros((3, 4), dtype)
+    expected[0, 0] = expected[2, 2] = -NOT_FINITE[value]
+    numpy.testing.assert_array_equal(dx, expected)
+
+
+@dtypes
+@pytest.mark.parametrize("labels", ["int8", "uint8", "int32", "uint64"])
+@pytest.mark.parametrize("weight", [0, -1, 2.5, numpy.inf, numpy.nan])
+def test_nll_loss_weights(dtype, labels, weight):
+    """Of a class that counts, and of one that is ignored."""
+    weights = numbers((7,), dtype, 1)
+    weights[[1, 2]] = weight
+    with numpy.errstate(invalid="ignore"):
+        f = lambda x, w: nll_loss(x, w, labels)  # noqa: E731
+        assert compare(f, numbers((20, 7), dtype), weights, constant=(1,)).ran_fast
+
+
+@losses
+@pytest.mark.parametrize(
+    "x",
+    [
+        numbers((0, 5), "float32"),
+        numbers(MANY, "float32").astype("float16"),
+        numbers(MANY, "float32").T,
+        numbers((20, 50, 40), "float32"),
+    ],
+    ids=lambda x: f"{x.shape} {x.dtype}",
+)
+def test_losses_left_to_the_plain_kernel(name, x):
+    f = LOSSES[name]
+    upstream = numpy.ones(f(Tensor(x)).shape, x.dtype)
+    fast = run(f, [x], upstream)
+    with backend.plain():
+        plain = run(f, [x], upstream)
+    assert not fast.ran_fast
+    numpy.testing.assert_array_equal(fast.output, plain.output)
+    numpy.testing.assert_array_equal(fast.gradients[0], plain.gradients[0])
+
+
+@dtypes
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("smoothing", [0, 0.1])
+@pytest.mark.parametrize("shape", [(128, 10), MANY, (4_000, 9)])
+def test_cross_entropy(dtype, reduction, smoothing, shape):
+    labels = Tensor(numpy.random.RandomState(1).randint(-1, shape[1], shape[0]))
+    options = {"ignore_index": -1, "reduction": reduction, "label_smoothing": smoothing}
+    weight = Tensor(numpy.abs(numbers(shape[1:], dtype, 2)))
+    x = 20 * numbers(shape, dtype)
+    compare(lambda x: F.cross_entropy(x, labels, weight, **options), x)
+    compare(lambda x: F.cross_entropy(x, labels, **options), x)
 
 
 # --- BatchNorm ------------------------------------------------------------------------------------

@@ -56,6 +56,18 @@ def label_cases():
                    constant(values([0.0, 1.0, 2.0])))  # fmt: skip
 
 
+def large_cases():
+    """So many numbers that the fast kernels take them all."""
+    for reduction, smoothing in itertools.product(REDUCTIONS, (0.0, 0.1)):
+        options = {"reduction": reduction, "ignore_index": 3, "label_smoothing": smoothing}
+        for C, N in ((1000, 70), (9, 4000)):
+            name = f"cross_entropy {reduction} smoothing {smoothing} {N} × {C}"
+            f = loss("cross_entropy", **options)
+            yield case(name, f, (N, C), labels(C, N), golden=False)
+            yield case(f"{name} weight", f, (N, C), labels(C, N), constant(positive(C)),
+                       golden=False)  # fmt: skip
+
+
 def smoothing_cases():
     for reduction, smoothing in itertools.product(REDUCTIONS, (0.1, 1.0)):
         f = loss("cross_entropy", reduction=reduction, label_smoothing=smoothing)
@@ -87,6 +99,7 @@ def probability_cases():
 
 CASES = [
     *label_cases(),
+    *large_cases(),
     *smoothing_cases(),
     *probability_cases(),
     case("cross_entropy default", lambda F, x, t: F.cross_entropy(x, t), (5, 4), labels(4, 5)),

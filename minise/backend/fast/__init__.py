@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import conv, elementwise, norm, pool, se, sgd
+from . import conv, elementwise, loss, norm, pool, se, sgd
 from .elementwise import add
 
 KERNELS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
@@ -22,9 +22,12 @@ KERNELS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "batch_norm_relu": (norm.forward, norm.backward),
     "adaptive_avg_pool2d": (se.squeeze, se.squeeze_backward),
     "max_pool2d": (pool.max_pool, pool.max_pool_backward),
+    "avg_pool2d": (pool.avg_pool, pool.avg_pool_backward),
     "multiply": (se.scale, se.scale_backward),
     "axpy": (se.axpy, se.axpy_backward),
     "axpy_relu": (se.axpy, se.axpy_backward),
     "add_relu": (elementwise.add_relu, elementwise.add_relu_backward),
+    "log_softmax": (loss.log_softmax, loss.log_softmax_backward),
+    "nll_loss": (loss.nll_loss, loss.nll_loss_backward),
     "relu": (elementwise.relu, elementwise.relu_backward),
 }

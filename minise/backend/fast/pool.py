@@ -1,7 +1,8 @@
-"""Max pooling, a few images at a time and in channels-last memory."""
+"""Maximum and average of windows, a few images at a time and in channels-last memory."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy
@@ -27,7 +28,7 @@ def max_pool(op: Any, x: Array) -> Array:
     pixels = x.transpose(0, 2, 3, 1)
 
     def compute(first: int, last: int) -> None:
-        seen = bordered(op, pixels[first:last])
+        seen = bordered(op, pixels[first:last], -numpy.inf)  # it loses against every number
         best, winner = y[first:last], op.winner[first:last]
         better, is_nan = threads.scratch("better", (2, *best.shape), bool)
         numpy.copyto(best, seen[:, taps[0][0], taps[0][1]])
@@ -47,38 +48,131 @@ def max_pool(op: Any, x: Array) -> Array:
 
 
 def max_pool_backward(op: Any, grad: Array) -> Array:
-    N, C, H, W = op.shape
     taps = op.taps(op.shape)
-    (top, bottom), (left, right) = op.border(op.shape)
     dx = like(numpy.broadcast_to(grad[:1, :1, :1, :1], op.shape))
     pixels, dy = (a.transpose(0, 2, 3, 1) for a in (dx, as_channels_last(grad)))
 
     def compute(first: int, last: int) -> None:
-        shape = (last - first, H + top + bottom, W + left + right, C)
-        padded = pixels[first:last]
-        if padded.shape != shape:
-            padded = threads.scratch("padded", shape, grad.dtype)
+        images, incoming, winner = (a[first:last] for a in (pixels, dy, op.winner))
+        padded = with_border(op, images)
         padded.fill(0)
-        incoming, winner = dy[first:last], op.winner[first:last]
         part = threads.scratch("part", incoming.shape, grad.dtype)
         passes = threads.scratch("better", incoming.shape, bool)
         for k, (h, w) in enumerate(taps):
             pass_where(numpy.equal(winner, k, out=passes), incoming, part)
             padded[:, h, w] += part
-        if padded.shape != pixels[first:last].shape:
-            pixels[first:last] = padded[:, top : top + H, left : left + W]
+        if padded is not images:
+            images[...] = inner(op, padded)
 
-    threads.share(compute, N, step=stretch_of_images(dx), parallel=dx.size > SMALL)
+    threads.share(compute, len(dy), step=stretch_of_images(dx), parallel=dx.size > SMALL)
     return dx
 
 
-def bordered(op: Any, x: Array) -> Array:
-    """x (n, H, W, C) with the border that the windows see, which loses against every number."""
+def avg_pool(op: Any, x: Array) -> Array:
+    """See minise.ops.pool.AvgPool2d. The sum over a window is taken along H, then along W.
+
+    That is R + S sums in place of R · S, and those along H go through whole rows of pixels.
+    """
+    if not suits(x):
+        op.fast_backward = None
+        return op.forward(x)
+    op.shape = x.shape
+    N, C, _, _ = x.shape
+    P, Q = op.output_size(x.shape)
+    rows, columns = separate(op)
+    counts = divisors(op, x.dtype)
+    y = memory.empty((N, P, Q, C), x.dtype)
+    pixels = x.transpose(0, 2, 3, 1)
+
+    def compute(first: int, last: int) -> None:
+        seen, means = bordered(op, pixels[first:last], 0), y[first:last]
+        sums = threads.scratch("sums", (last - first, P, *seen.shape[2:]), x.dtype)
+        add_up([seen[:, h] for h in rows], sums)
+        add_up([sums[:, :, w] for w in columns], means)
+        numpy.divide(means, counts, out=means)
+
+    threads.share(compute, N, step=stretch_of_images(x), parallel=x.size > SMALL)
+    return channels_first(y)
+
+
+def avg_pool_backward(op: Any, grad: Array) -> Array:
+    rows, columns = separate(op)
+    counts = divisors(op, grad.dtype)
+    dx = like(numpy.broadcast_to(grad[:1, :1, :1, :1], op.shape))
+    pixels, dy = (a.transpose(0, 2, 3, 1) for a in (dx, as_channels_last(grad)))
+
+    def compute(first: int, last: int) -> None:
+        images, incoming = pixels[first:last], dy[first:last]
+        padded = with_border(op, images)
+        part = threads.scratch("part", incoming.shape, grad.dtype)
+        numpy.divide(incoming, counts, out=part)
+        sums = threads.scratch("sums", (*part.shape[:2], *padded.shape[2:]), grad.dtype)
+        spread(part, [(slice(None), slice(None), w) for w in columns], op.stride[1], sums)
+        spread(sums, [(slice(None), h) for h in rows], op.stride[0], padded)
+        if padded is not images:
+            images[...] = inner(op, padded)
+
+    threads.share(compute, len(dy), step=stretch_of_images(dx), parallel=dx.size > SMALL)
+    return dx
+
+
+# --- sums along one axis of the windows ---------------------------------------------------------
+
+
+def separate(op: Any) -> tuple[list[slice], list[slice]]:
+    """The slices of H, one for each row of the window, and those of W, one for each column."""
+    taps, width = op.taps(op.shape), op.kernel[1]
+    return [h for h, _ in taps[::width]], [w for _, w in taps[:width]]
+
+
+def divisors(op: Any, dtype: Any) -> Array:
+    """What the sums are divided by, written out for every channel: (P, Q, C)."""
+    counts = numpy.asarray(op.counts(dtype), dtype)
+    return numpy.broadcast_to(counts, op.output_size(op.shape))[:, :, None].repeat(op.shape[1], 2)
+
+
+def add_up(parts: Sequence[Array], out: Array) -> None:
+    """out = the sum of the parts."""
+    total = parts[0]
+    for part in parts[1:]:
+        total = numpy.add(total, part, out=out)
+    if total is not out:
+        out[...] = total
+
+
+def spread(part: Array, places: Sequence[Any], stride: int, out: Array) -> None:
+    """out = the sum of the part at each of the places, 0 elsewhere."""
+    out.fill(0)
+    for k, place in enumerate(places):
+        if k < stride:  # no window before this one has reached these pixels
+            out[place] = part
+        else:
+            out[place] += part
+
+
+# --- the border ---------------------------------------------------------------------------------
+
+
+def bordered(op: Any, x: Array, value: float) -> Array:
+    """x (n, H, W, C) with the border that the windows see, filled with `value`."""
+    padded = with_border(op, x)
+    if padded is not x:
+        padded.fill(value)
+        inner(op, padded)[...] = x
+    return padded
+
+
+def with_border(op: Any, x: Array) -> Array:
+    """x (n, H, W, C) itself where windows see no border, else memory for it and the border."""
     (top, bottom), (left, right) = op.border(op.shape)
     if not (top or bottom or left or right):
         return x
     n, H, W, C = x.shape
-    padded = threads.scratch("padded", (n, H + top + bottom, W + left + right, C), x.dtype)
-    padded.fill(-numpy.inf)
-    padded[:, top : top + H, left : left + W] = x
-    return padded
+    return threads.scratch("padded", (n, H + top + bottom, W + left + right, C), x.dtype)
+
+
+def inner(op: Any, padded: Array) -> Array:
+    """The view (n, H, W, C) without the border."""
+    (top, _), (left, _) = op.border(op.shape)
+    H, W = op.shape[2:]
+    return padded[:, top : top + H, left : left + W]
