@@ -17,4 +17,5 @@ def create() -> Backend:
         add=fast.add,
         fast=dict(fast.KERNELS),
         sgd=fast.sgd.step,
+        adam=fast.adam.step,
     )

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import conv, elementwise, loss, norm, pool, se, sgd
+from . import adam, conv, elementwise, loss, norm, pool, se, sgd
 from .elementwise import add
 
 KERNELS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
