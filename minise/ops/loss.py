@@ -22,13 +22,12 @@ class NLLLoss(Function):
         shape = [1] * x.ndim
         shape[1] = x.shape[1]
         classes = self.xp.arange(x.shape[1]).reshape(shape)  # (1, C, 1, ...)
-        self.counted = labels != self.ignore_index  # (N, ...)
-        right = (classes == labels[:, None]) & self.counted[:, None]
-        self.coefficients = self.xp.where(right, -weight.reshape(shape), 0)  # (N, C, ...)
+        counted = labels != self.ignore_index  # (N, ...)
+        self.right = (classes == labels[:, None]) & counted[:, None]  # (N, C, ...)
+        self.coefficients = self.xp.where(self.right, -weight.reshape(shape), 0)
         # One class of each label is picked; a product would turn 0 · (-inf) into NaN.
-        return self.coefficients.sum(axis=1) * self.xp.where(right, x, 0).sum(axis=1)  # (N, ...)
+        return self.coefficients.sum(axis=1) * self.xp.where(self.right, x, 0).sum(axis=1)
 
     def backward(self, grad):
         # A mean over no label is NaN, and its gradient too, but not that of an ignored label.
-        grad = self.xp.where(self.counted, grad, 0)
-        return self.coefficients * grad[:, None], None, None
+        return self.coefficients * self.xp.where(self.right, grad[:, None], 0), None, None
