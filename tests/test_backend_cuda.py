@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import math
 import os
+import re
 import weakref
 from contextlib import nullcontext
 from dataclasses import replace
@@ -81,15 +83,26 @@ def test_a_compiler_that_is_missing_is_noticed(monkeypatch):
 # --- they compile ---------------------------------------------------------------------------------
 
 
-def nvrtc(code: str, real: str, architecture: str) -> bytes:
-    """The code for a GPU of that architecture; skips the test where CuPy or NVRTC is missing."""
+def nvrtc(code: str, real: str, architecture: str) -> tuple[bytes, str]:
+    """The code for a GPU of that architecture, and what the assembler says about every kernel.
+
+    Skips the test where CuPy or NVRTC is missing.
+    """
     for reason in missing_compilers():
         if not reason.startswith("g++"):
             pytest.skip(reason)
     compiler = importlib.import_module("cupy.cuda.compiler")
     program = compiler._NVRTCProgram(code, "minise.cu", method="cubin")
     cupys_own = ("-ftz=true", "--device-as-default-execution-space", f"-arch={architecture}")
-    return program.compile((*launch.options(real), *cupys_own))[0]
+    report = io.StringIO()
+    options = (*launch.options(real), *cupys_own, "--ptxas-options=-v")
+    return program.compile(options, report)[0], report.getvalue()
+
+
+def spilled(report: str) -> dict[str, int]:
+    """Bytes of registers that a kernel has to keep in memory, because it has too few of them."""
+    found = re.findall(r"properties for (\w+)\n.* (\d+) bytes spill stores", report)
+    return {name: int(size) for name, size in found}
 
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_90")  # Turing, Ampere, Hopper
@@ -99,13 +112,27 @@ ARCHITECTURES = ("sm_75", "sm_80", "sm_90")  # Turing, Ampere, Hopper
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("real", launch.REAL.values())
 def test_nvrtc_compiles_the_kernels(real, architecture):
-    assert nvrtc(launch.code(), real, architecture).startswith(b"\x7fELF")
+    machine_code, report = nvrtc(launch.code(), real, architecture)
+    assert machine_code.startswith(b"\x7fELF")
+    most = 0 if real == "float" else 100  # a tile of doubles needs nearly all registers
+    assert set(cuda_on_host.kernel_names(launch.code())) <= set(spilled(report))
+    assert max(spilled(report).values()) <= most, spilled(report)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ARCHITECTURES[1:])
 def test_nvrtc_compiles_the_kernels_for_tensor_cores(architecture):
-    assert nvrtc(launch.code(launch.TF32_SOURCES), "tf32", architecture).startswith(b"\x7fELF")
+    machine_code, report = nvrtc(launch.code(launch.TF32_SOURCES), "tf32", architecture)
+    assert machine_code.startswith(b"\x7fELF")
+    assert set(spilled(report).values()) == {0}, spilled(report)
+
+
+def test_a_kernel_with_too_few_registers_is_noticed():
+    code = launch.code(("threads", "product", "conv"))
+    assert "AT_A_TIME = sizeof(Real) == 4 ? 3 : 2" in code
+    _, report = nvrtc(code.replace("? 3 : 2", "? 8 : 6"), "float", "sm_90")
+    assert spilled(report)["conv_forward_64"] > 1000
+    assert spilled(report)["bias_gradient"] == 0
 
 
 def test_the_sources_can_be_written_in_any_encoding():
