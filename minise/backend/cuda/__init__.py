@@ -27,13 +27,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import adam, conv, elementwise, loss, norm, pool, se, sgd
+from . import adam, conv, elementwise, layers, loss, norm, pool, se, sgd
 from .layout import add
 from .loss import LabelCheck
 
 KERNELS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "conv2d": (conv.forward, conv.backward),
-    "linear": (conv.linear, conv.linear_backward),
+    "conv2d": (layers.conv2d, layers.conv2d_backward),
+    "linear": (layers.linear, layers.linear_backward),
     "batch_norm": (norm.forward, norm.backward),
     "batch_norm_relu": (norm.forward, norm.backward),
     "adaptive_avg_pool2d": (se.squeeze, se.squeeze_backward),
