@@ -5,6 +5,10 @@ that does not cover what it is given (an unusual dtype, an axis, an empty array)
 plain methods. The .cu files hold the kernels, the .py files of the same name launch them, and
 launch.py compiles them.
 
+Convolutions come in three ways, best read in this order: the plain op, im2col and a matrix product
+(columns.cu), that product without the matrix (conv.cu). The last computes nearly all of them; where
+it does not cover one, with a stride and a dilation at once, columns.cu does: see layers.py.
+
 Images (N, C, H, W) lie in channels-last memory, (N, H, W, C), as on the CPU. A pixel under a tap of
 a convolution is then a row of C numbers: one instruction reads four channels, and one check for the
 border, one address does for the four. BatchNorm sees a matrix of pixels and channels.

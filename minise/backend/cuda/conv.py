@@ -51,7 +51,8 @@ STRUCT = numpy.dtype([(name, numpy.int32) for name in Convolution._fields])
 def covers(c: Convolution) -> bool:
     """Whether the kernels compute it; the arrays have to suit them too, see `suits`.
 
-    The gradient's classes of pixels are worked out for a stride or a dilation, not for both.
+    The gradient's classes of pixels are worked out for a stride or a dilation, not for both: that
+    goes by columns.py.
     """
     both = max(c.stride_h, c.stride_w) > 1 and max(c.dilation_h, c.dilation_w) > 1
     too_wide = blocks_for(max(c.O, c.C) // c.G, max(TILES)) > MOST_BLOCKS

@@ -5,12 +5,14 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from . import conv
+from . import columns, conv
 from .conv import Convolution
 from .launch import suits
 from .layout import channels_first, channels_last
 
 Array = Any
+
+WAYS = conv, columns  # the first that covers a convolution computes it
 
 
 def conv2d(op: Any, x: Array, weight: Array, bias: Array | None = None) -> Array:
@@ -25,16 +27,17 @@ def conv2d(op: Any, x: Array, weight: Array, bias: Array | None = None) -> Array
         N, C, H, W, O, P, Q, R, S, op.groups,
         stride_h, stride_w, top, left, dilation_h, dilation_w,
     )  # fmt: skip
-    if not suits(*given) or not conv.covers(op.convolution):
+    op.way = next((way for way in WAYS if way.covers(op.convolution)), None)
+    if op.way is None or not suits(*given):
         op.fast_backward = None
         return op.forward(*given)
     op.x, op.weight = channels_last(op.xp, x), channels_last(op.xp, weight)
     bias = None if bias is None else op.xp.ascontiguousarray(bias)
-    return channels_first(conv.output(op.xp, op.convolution, op.x, op.weight, bias))
+    return channels_first(op.way.output(op.xp, op.convolution, op.x, op.weight, bias))
 
 
 def conv2d_backward(op: Any, grad: Array) -> tuple[Array | None, ...]:
-    dx, *others = gradients(op, channels_last(op.xp, grad))
+    dx, *others = gradients(op, op.way, channels_last(op.xp, grad))
     return None if dx is None else channels_first(dx), *others
 
 
@@ -53,7 +56,7 @@ def linear(op: Any, x: Array, weight: Array, bias: Array | None = None) -> Array
 
 
 def linear_backward(op: Any, grad: Array) -> tuple[Array | None, ...]:
-    dx, dweight, *dbias = gradients(op, op.xp.ascontiguousarray(grad))
+    dx, dweight, *dbias = gradients(op, conv, op.xp.ascontiguousarray(grad))
     return (
         None if dx is None else dx.reshape(op.x.shape),
         None if dweight is None else dweight.reshape(op.weight.shape),
@@ -61,10 +64,11 @@ def linear_backward(op: Any, grad: Array) -> tuple[Array | None, ...]:
     )
 
 
-def gradients(op: Any, dy: Array) -> tuple[Array | None, ...]:
+def gradients(op: Any, way: Any, dy: Array) -> tuple[Array | None, ...]:
+    """way  conv or columns"""
     c = op.convolution
-    dx = conv.input_gradient(op.xp, c, dy, op.weight) if op.needs[0] else None
-    dweight = conv.weight_gradient(op.xp, c, op.x, dy) if op.needs[1] else None
+    dx = way.input_gradient(op.xp, c, dy, op.weight) if op.needs[0] else None
+    dweight = way.weight_gradient(op.xp, c, op.x, dy) if op.needs[1] else None
     if len(op.needs) == 2:
         return dx, dweight
     return dx, dweight, conv.bias_gradient(op.xp, c, dy) if op.needs[2] else None
