@@ -270,9 +270,47 @@ SMALL = [case for case in CONVOLUTIONS if math.prod(case[0]) * math.prod(case[1]
     ("kernel", "x", "options"), SMALL, ids=[" ".join(map(str, case)) for case in SMALL]
 )
 def test_conv2d(device, kernel, x, options):
-    both = numpy.max(options.get("stride", 1)) > 1 and numpy.max(options.get("dilation", 1)) > 1
-    ran_fast = compare(*conv(kernel, x, "float64", bias=len(options) != 1, **options))
-    assert ran_fast == (not both)
+    assert compare(*conv(kernel, x, "float64", bias=len(options) != 1, **options))
+
+
+@needs_compiler
+@dtypes
+@pytest.mark.parametrize(
+    ("kernel", "x", "options"), SMALL, ids=[" ".join(map(str, case)) for case in SMALL]
+)
+def test_conv2d_by_columns(device, compiled, monkeypatch, dtype, kernel, x, options):
+    monkeypatch.setattr(cuda.layers, "WAYS", (cuda.columns,))
+    assert compare(*conv(kernel, x, dtype, bias=len(options) != 1, **options))
+    assert {"im2col", "col2im"} <= compiled.launched
+
+
+@needs_compiler
+@pytest.mark.parametrize("dilation", [(1, 1), (1, 2), (2, 3)])
+def test_only_a_stride_with_a_dilation_goes_by_columns(device, compiled, dilation):
+    options = {"stride": (2, 1), "padding": (2, 1), "dilation": dilation, "groups": 2}
+    assert compare(*conv((6, 3, 3, 2), (2, 6, 9, 8), "float32", **options))
+    columns = {"im2col", "col2im"} if max(dilation) > 1 else set()
+    assert compiled.launched & {"im2col", "col2im"} == columns
+
+
+@needs_compiler
+def test_columns_too_large_for_the_indices(device, compiled, monkeypatch):
+    f, *arrays = conv((4, 3, 3, 3), (1, 3, 7, 7), "float64", stride=2, dilation=2)
+    size = 2 * 2 * 3 * 3 * 3  # P, Q, R, S, C
+    for most, fits in ((size + 1, True), (size, False)):
+        monkeypatch.setattr(cuda.columns, "MOST", most)
+        compiled.launched.clear()
+        assert compare(f, *arrays) == fits
+        assert bool(compiled.launched) == fits
+
+
+@needs_compiler
+def test_more_columns_than_a_grid_has_room_for(device, monkeypatch):
+    """A block has 64 numbers of a row; here there is room for one block."""
+    monkeypatch.setattr(cuda.conv, "MOST_BLOCKS", 1)
+    for C, fits in ((16, True), (17, False)):
+        case = conv((3, C, 2, 2), (1, C, 5, 5), "float64", stride=2, dilation=2)
+        assert compare(*case) == fits
 
 
 @needs_compiler
@@ -343,8 +381,9 @@ def test_the_index_of_a_loop_does_not_overflow():
 
 # --- tensor cores ---------------------------------------------------------------------------------
 
-# Their instructions are left out: cuda_on_host.h has others.
-ON_HOST = [name for name in launch.TF32_SOURCES if name != "tensor_cores"]
+# Their instructions are left out: cuda_on_host.h has others. The columns, which are not rounded,
+# come from the usual module.
+ON_HOST = [*(name for name in launch.TF32_SOURCES if name != "tensor_cores"), "pool", "columns"]
 
 
 @pytest.fixture(scope="module")
@@ -396,6 +435,7 @@ TF32_CONVOLUTIONS = [
     ((6, 4, 3, 2), (2, 4, 9, 10), {"padding": (2, 1), "dilation": (2, 1)}),
     ((8, 4, 3, 3), (2, 8, 7, 6), {"padding": 1, "groups": 2}),
     ((4, 3, 3, 3), (3, 3, 41, 37), {"padding": 1}),  # split sums
+    ((8, 4, 3, 3), (2, 4, 9, 10), {"padding": 1, "stride": 2, "dilation": 2}),  # by columns
 ]
 
 
@@ -463,6 +503,9 @@ GATES = (N, C, 1, 1)
 
 OPS = {
     "conv2d": (lambda x, w: F.conv2d(x, w, padding=1), IMAGES, (4, C, 3, 3)),
+    "conv2d by columns": (
+        lambda x, w: F.conv2d(x, w, stride=(2, 1), padding=2, dilation=(1, 2)), IMAGES, (4, C, 3, 3)
+    ),
     "linear": (F.linear, (3, 7), (4, 7)),
     "batch_norm": (lambda x, w, b: F.batch_norm(x, None, None, w, b, True), IMAGES, (C,), (C,)),
     "batch_norm_relu": (
@@ -505,7 +548,7 @@ def one_for_all(x):
 
 
 def test_every_op_with_a_kernel_has_a_case():
-    assert set(OPS) == set(cuda.KERNELS)
+    assert {name.removesuffix(" by columns") for name in OPS} == set(cuda.KERNELS)
 
 
 @needs_compiler
@@ -573,7 +616,7 @@ def test_channels_come_last_in_memory(device, name, given, upstream):
     assert gradients
     wanted = name not in ELEMENTWISE or given is in_channels_last
     assert orders(y.data, *gradients) == {wanted}
-    if name == "conv2d":  # its weights and their gradient lie as the optimiser wants them
+    if name.startswith("conv2d"):  # its weights and their gradient lie as the optimiser wants them
         assert tensors[1].grad.data.flags.c_contiguous
 
 
@@ -831,6 +874,7 @@ def test_an_array_that_is_read_and_written_is_noticed(device):
 
 # op, its sources, what stands there, what is put in its place, what is said about it
 CONV, NORM, POOL = ("product", "conv"), ("norm",), ("pool",)
+COLUMNS = (*CONV, *POOL, "columns")
 MISTAKES = {
     "index": (
         "conv2d", CONV, "+ right) * from.all + tap.channel", "+ right) * from.all",
@@ -855,6 +899,18 @@ MISTAKES = {
         "^gradient of input 0",
     ),
     "type": ("batch_norm", NORM, "double eps, int rect", "float eps, int rect", "8 is f8"),
+    "tap": ("conv2d by columns", COLUMNS, "+ s * conv.dilation_w", "+ s", "^output"),
+    "border of the columns": (
+        "conv2d by columns", COLUMNS, "conv.H) && within(w", "conv.H) || within(w",
+        "^output|its arrays",
+    ),
+    "turned": (
+        "conv2d by columns", COLUMNS, "conv.S + tap)", "conv.S + conv.R * conv.S - 1 - tap)",
+        "^gradient of input 0",
+    ),
+    "before the first window": (
+        "conv2d by columns", COLUMNS, "column < 0 || ", "", "^gradient of input 0|its arrays",
+    ),
     "row": ("log_softmax", ("loss",), "rows ? start + C :", "rows ? start + C - 1 :", "^output"),
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ import test_train_step as steps
 from strict_array import StrictArray, strict
 from test_device import FAMILIES
 
-from minise import backend, optim
+from minise import backend, nn, optim
 from minise.backend import cuda
 from minise.backend.cuda import launch
 from minise.train.step import WARM_UP, CapturedStep, Step
@@ -141,6 +141,19 @@ def test_no_step_waits(name):
         for images, labels in steps.batches():
             run(images, labels)
         assert strict.sync_count == 0
+
+
+def test_a_convolution_by_columns_is_captured(kernels):
+    """Its matrix products too, which the plain op leaves to cuBLAS."""
+    eager, step = (
+        steps.new_step(layer=nn.Conv2d(8, 8, 3, stride=2, padding=2, dilation=2)) for _ in range(2)
+    )
+    step.model.load_state_dict(eager.model.state_dict())
+    expected = steps.train(eager, eager, steps.batches())
+    captured = CapturedStep(step, steps.never)
+    assert steps.train(step, captured, steps.batches()) == expected
+    assert captured.recorder.log.count("replay") == 4
+    assert {"im2col", "col2im"} <= kernels.launched
 
 
 class Idle:

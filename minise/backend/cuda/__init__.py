@@ -5,6 +5,10 @@ that does not cover what it is given (an unusual dtype, an axis, an empty array)
 plain methods. The .cu files hold the kernels, the .py files of the same name launch them, and
 launch.py compiles them.
 
+Convolutions come in three ways, best read in this order: the plain op, im2col and a matrix product
+(columns.cu), that product without the matrix (conv.cu). The last computes nearly all of them; where
+it does not cover one, with a stride and a dilation at once, columns.cu does: see layers.py.
+
 Images (N, C, H, W) lie in channels-last memory, (N, H, W, C), as on the CPU. A pixel under a tap of
 a convolution is then a row of C numbers: one instruction reads four channels, and one check for the
 border, one address does for the four. BatchNorm sees a matrix of pixels and channels.
@@ -27,13 +31,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import adam, conv, elementwise, loss, norm, pool, se, sgd
+from . import adam, conv, elementwise, layers, loss, norm, pool, se, sgd
 from .layout import add
 from .loss import LabelCheck
 
 KERNELS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "conv2d": (conv.forward, conv.backward),
-    "linear": (conv.linear, conv.linear_backward),
+    "conv2d": (layers.conv2d, layers.conv2d_backward),
+    "linear": (layers.linear, layers.linear_backward),
     "batch_norm": (norm.forward, norm.backward),
     "batch_norm_relu": (norm.forward, norm.backward),
     "adaptive_avg_pool2d": (se.squeeze, se.squeeze_backward),

@@ -1,4 +1,4 @@
-"""Convolution and linear layers: see conv.cu for what the kernels compute."""
+"""The products of a convolution, whose matrices are never written out: see conv.cu."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy
 
 from ..registry import using_tf32
-from .launch import MOST, THREADS, blocks_for, launch, suits
-from .layout import CHANNELS, MOST_BLOCKS, PIXELS, channels_first, channels_last
+from .launch import MOST, THREADS, blocks_for, launch
+from .layout import CHANNELS, MOST_BLOCKS, PIXELS
 
 Array = Any
 
@@ -46,6 +46,18 @@ class Convolution(NamedTuple):
 
 
 STRUCT = numpy.dtype([(name, numpy.int32) for name in Convolution._fields])
+
+
+def covers(c: Convolution) -> bool:
+    """Whether the kernels compute it; the arrays have to suit them too, see `suits`.
+
+    The gradient's classes of pixels are worked out for a stride or a dilation, not for both: that
+    goes by columns.py.
+    """
+    both = max(c.stride_h, c.stride_w) > 1 and max(c.dilation_h, c.dilation_w) > 1
+    too_wide = blocks_for(max(c.O, c.C) // c.G, max(TILES)) > MOST_BLOCKS
+    too_many = c.G * c.stride_h * c.stride_w > MOST_BLOCKS
+    return not (both or too_wide or too_many) and c.N * c.P * c.Q * c.O < MOST
 
 
 # --- the four products ----------------------------------------------------------------------------
@@ -121,71 +133,3 @@ def tiles(columns: int, rows: int, products: int) -> tuple[int, int, int, int]:
         if width == 16 or (width < 2 * columns and enough):
             break
     return width, down, across, products
-
-
-def too_wide(columns: int) -> bool:
-    """Whether a matrix has more columns than a grid has room for."""
-    return blocks_for(columns, max(TILES)) > MOST_BLOCKS
-
-
-# --- the ops --------------------------------------------------------------------------------------
-
-
-def forward(op: Any, x: Array, weight: Array, bias: Array | None = None) -> Array:
-    """See minise.ops.conv.Conv2d."""
-    given = (x, weight) if bias is None else (x, weight, bias)
-    (N, C, H, W), (O, _, R, S) = x.shape, weight.shape
-    (stride_h, stride_w), (dilation_h, dilation_w) = op.stride, op.dilation
-    (top, bottom), (left, right) = op.padding
-    P = (H + top + bottom - dilation_h * (R - 1) - 1) // stride_h + 1
-    Q = (W + left + right - dilation_w * (S - 1) - 1) // stride_w + 1
-    op.convolution = Convolution(
-        N, C, H, W, O, P, Q, R, S, op.groups,
-        stride_h, stride_w, top, left, dilation_h, dilation_w,
-    )  # fmt: skip
-    # The gradient's classes of pixels are worked out for a stride or a dilation, not for both.
-    both = max(op.stride) > 1 and max(op.dilation) > 1
-    too_many = op.groups * stride_h * stride_w > MOST_BLOCKS or too_wide(max(O, C) // op.groups)
-    if not suits(*given) or both or too_many or N * O * P * Q >= MOST:
-        op.fast_backward = None
-        return op.forward(*given)
-    op.x, op.weight = channels_last(op.xp, x), channels_last(op.xp, weight)
-    bias = None if bias is None else op.xp.ascontiguousarray(bias)
-    return channels_first(output(op.xp, op.convolution, op.x, op.weight, bias))
-
-
-def backward(op: Any, grad: Array) -> tuple[Array | None, ...]:
-    dx, *others = gradients(op, channels_last(op.xp, grad))
-    return None if dx is None else channels_first(dx), *others
-
-
-def linear(op: Any, x: Array, weight: Array, bias: Array | None = None) -> Array:
-    """See minise.ops.math.Linear: a 1×1 convolution over pictures of one pixel."""
-    given = (x, weight) if bias is None else (x, weight, bias)
-    J, K = weight.shape
-    if not suits(*given) or too_wide(max(J, K)) or x.size // K * J >= MOST:
-        op.fast_backward = None
-        return op.forward(*given)
-    op.x, op.weight = map(op.xp.ascontiguousarray, (x, weight))
-    bias = None if bias is None else op.xp.ascontiguousarray(bias)
-    op.convolution = Convolution(x.size // K, K, 1, 1, J, 1, 1, 1, 1)
-    y = output(op.xp, op.convolution, op.x, op.weight, bias)
-    return y.reshape(*x.shape[:-1], J)
-
-
-def linear_backward(op: Any, grad: Array) -> tuple[Array | None, ...]:
-    dx, dweight, *dbias = gradients(op, op.xp.ascontiguousarray(grad))
-    return (
-        None if dx is None else dx.reshape(op.x.shape),
-        None if dweight is None else dweight.reshape(op.weight.shape),
-        *dbias,
-    )
-
-
-def gradients(op: Any, dy: Array) -> tuple[Array | None, ...]:
-    c = op.convolution
-    dx = input_gradient(op.xp, c, dy, op.weight) if op.needs[0] else None
-    dweight = weight_gradient(op.xp, c, op.x, dy) if op.needs[1] else None
-    if len(op.needs) == 2:
-        return dx, dweight
-    return dx, dweight, bias_gradient(op.xp, c, dy) if op.needs[2] else None

@@ -19,7 +19,8 @@ Array = Any
 
 # In this order; a source uses what stands in those before it.
 SOURCES = (
-    "threads", "product", "conv", "norm", "se", "elementwise", "pool", "loss", "sgd", "adam",
+    "threads", "product", "conv", "norm", "se", "elementwise", "pool", "columns", "loss", "sgd",
+    "adam",
 )  # fmt: skip
 # Convolutions on tensor cores: kernels of the same names, in a module of their own.
 TF32_SOURCES = ("threads", "product", "tensor_cores", "tf32", "conv")

@@ -18,16 +18,17 @@ struct Place {
 };
 
 // Calls visit(p, q, tap) for every window (p, q) that saw pixel (h, w), and the tap it saw it by.
-template <class Visit>
-__device__ void windows_that_saw(const Pooling& pool, int h, int w, Visit visit)
+// `op` is a Pooling, or a Convolution: see columns.cu.
+template <class Op, class Visit>
+__device__ void windows_that_saw(const Op& op, int h, int w, Visit visit)
 {
-    for (int r = 0; r < pool.R; ++r) {
-        const int row = h + pool.top - r * pool.dilation_h, p = row / pool.stride_h;
-        if (row < 0 || row % pool.stride_h != 0 || p >= pool.P) continue;
-        for (int s = 0; s < pool.S; ++s) {
-            const int column = w + pool.left - s * pool.dilation_w, q = column / pool.stride_w;
-            if (column < 0 || column % pool.stride_w != 0 || q >= pool.Q) continue;
-            visit(p, q, r * pool.S + s);
+    for (int r = 0; r < op.R; ++r) {
+        const int row = h + op.top - r * op.dilation_h, p = row / op.stride_h;
+        if (row < 0 || row % op.stride_h != 0 || p >= op.P) continue;
+        for (int s = 0; s < op.S; ++s) {
+            const int column = w + op.left - s * op.dilation_w, q = column / op.stride_w;
+            if (column < 0 || column % op.stride_w != 0 || q >= op.Q) continue;
+            visit(p, q, r * op.S + s);
         }
     }
 }
