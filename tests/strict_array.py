@@ -6,8 +6,9 @@ a `StrictArray` through the namespace `strict` makes these ways visible on any m
 - NumPy arrays do not mix in: as operands, as indices, as values to assign, as `out`;
 - an array never turns into a NumPy array by itself, nor into an index or a shape;
 - names, methods and keywords that CuPy lacks (snapshot in cupy_names.json) are not there;
-- reductions and single elements are 0-d arrays, and reading them on the host is counted as a
-  synchronisation in `strict.sync_count`, as is everything whose result's shape depends on values;
+- reductions and single elements are 0-d arrays, with no axis to reduce, and reading them on the
+  host is counted as a synchronisation in `strict.sync_count`, as is everything whose result's shape
+  depends on values;
 - `empty` is full of NaN, integer index arrays wrap round, results of arithmetic are in C order,
   arrays moved from the host are copies, whatever order their memory had;
 - writes whose result would depend on the order of threads (`add.at`, scatters, a repeated index,
@@ -260,6 +261,10 @@ def _call(
         if parameter == "tup" and isinstance(value, (list, tuple)):
             for operand in value:
                 _operand(name, operand, only_arrays=True)
+    if "keepdims" in checked.parameters and bound.get("axis") not in (None, ()):
+        reduced = bound["a"] if owner is None else owner
+        if reduced.ndim == 0:
+            raise np.exceptions.AxisError(f"{name}: CuPy finds no axis in an array without axes")
     if name in SYNCHRONISING or (name == "where" and len(bound) == 1):
         _count_synchronisation()
 

@@ -83,6 +83,15 @@ def test_the_host_does_not_mix_in(x, use) -> None:
     assert_holds(x, HOST)
 
 
+def test_a_number_has_no_axis_to_reduce() -> None:
+    number = to_strict(np.float32(3))
+    for use in (lambda: number.max(axis=0), lambda: xp.sum(number, axis=-1, keepdims=True)):
+        with pytest.raises(np.exceptions.AxisError, match="without axes"):
+            use()
+    assert_holds(number.sum(axis=()), np.float32(3))
+    assert_holds(number.argmax(axis=None), 0)
+
+
 @pytest.mark.parametrize(
     "use",
     [

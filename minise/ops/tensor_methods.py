@@ -365,11 +365,12 @@ def extreme_axis(name: str, x: Tensor, axis: int | None) -> int | None:
     return chosen
 
 
-def distribution_axis(name: str, x: Tensor, dim: int) -> int:
-    """The axis along which the elements of x become probabilities."""
+def distribution_axis(name: str, x: Tensor, dim: int) -> int | None:
+    """The axis along which the elements of x become probabilities; None if x has no axes."""
     check_floats(name, input=x)
-    axis = normal_axis(name, dim, x.ndim)
-    check_extremes(name, x.shape, axis if x.ndim else None)
+    first = normal_axis(name, dim, x.ndim)
+    axis = first if x.ndim else None  # CuPy refuses axis 0 of a number
+    check_extremes(name, x.shape, axis)
     return axis
 
 
