@@ -21,7 +21,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
+from itertools import count, groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -297,10 +297,17 @@ def backward_steps(
         del grad, contributions, accumulated  # or they would live through the next op's backward
         if not retain_graph:
             op.free()
+    for _, pairs in groupby(received, lambda pair: pair[0].backend):
+        _accumulate(list(pairs))
+
+
+def _accumulate(received: list[tuple[Tensor, Array]]) -> None:
+    """Let `.grad` of each tensor grow by what it received; all of them are on one backend."""
+    # In memory of their own: the same array may have become another tensor's gradient.
+    first = [grad for tensor, grad in received if tensor.grad is None]
+    copies = iter(backend.get(received[0][0].backend).copies(first) if first else ())
     for tensor, grad in received:
-        # Its own memory: the same array may have become another tensor's gradient.
-        total = grad.copy(order="K") if tensor.grad is None else tensor.grad.data + grad
-        tensor.grad = Tensor(total)
+        tensor.grad = Tensor(next(copies) if tensor.grad is None else tensor.grad.data + grad)
 
 
 def _first_gradient(loss: Tensor, gradient: Tensor | None) -> Array:

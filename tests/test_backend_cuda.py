@@ -196,6 +196,7 @@ def plugged_in(kernels, monkeypatch):
         replace(
             before,
             add=cuda.add,
+            copies=partial(cuda.copies, strict),
             fast=dict(cuda.KERNELS),
             check_labels=labels.check,
             synchronize=labels.raise_if_wrong,

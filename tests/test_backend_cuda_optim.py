@@ -1,4 +1,4 @@
-"""The CUDA kernels of the optimizers, run on the CPU: see cuda_on_host.py.
+"""The CUDA kernels for all parameters at once, run on the CPU: see cuda_on_host.py.
 
 Held against the plain updates, and against PyTorch: its recorded numbers always, itself where it is
 installed.
@@ -22,7 +22,7 @@ pytestmark = needs_compiler
 
 TOLERANCE = {"float32": 4e-6, "float64": 1e-12}
 dtypes = pytest.mark.parametrize("dtype", TOLERANCE)
-SOURCES = ("threads", "sgd", "adam")
+SOURCES = ("threads", "parameters", "sgd", "adam")
 
 
 @pytest.fixture(scope="module")
@@ -174,3 +174,53 @@ def test_a_state_that_lies_in_another_order(device, compiled, kind, options, nam
     assert compiled.launched == LAUNCHES[kind]
     for ours, theirs in zip(*found, strict=True):
         assert_close(ours, theirs, TOLERANCE["float64"], "weights or state")
+
+
+# --- gradients ------------------------------------------------------------------------------------
+
+
+@dtypes
+def test_gradients_are_copied_together(device, compiled, dtype):
+    params = [Tensor(to_strict(numbers(shape, dtype, i)), True) for i, shape in enumerate(SHAPES)]
+    *filled, empty = params
+
+    def loss():
+        return sum((param * param).sum() for param in filled)
+
+    loss().backward()
+    assert {"copy_all"} <= compiled.launched
+    for param in filled:
+        numpy.testing.assert_array_equal(param.grad.numpy(), 2 * param.numpy())
+
+    compiled.launched.clear()
+    (loss() + empty.sum()).backward()  # what was there grows, and an empty one is copied alone
+    assert "copy_all" not in compiled.launched
+    for param in params:
+        numpy.testing.assert_array_equal(param.grad.numpy(), 4 * param.numpy())
+
+
+def test_every_gradient_has_memory_of_its_own(device, compiled):
+    a, b = (Tensor(to_strict(numbers((3, 4), "float32", i)), True) for i in range(2))
+    ((a + b) * (a + b)).sum().backward()  # both receive the same array
+    assert {"copy_all"} <= compiled.launched
+    before = b.grad.numpy()
+    a.grad.data[...] = 5
+    numpy.testing.assert_array_equal(b.grad.numpy(), before)
+
+
+def test_a_gradient_in_another_order_keeps_it(device, compiled):
+    a, b = (Tensor(to_strict(numbers(shape, "float32")), True) for shape in ((3, 4), (4, 3)))
+    (a * b.T).sum().backward()
+    assert "copy_all" not in compiled.launched
+    for param, other in ((a, b), (b, a)):
+        numpy.testing.assert_array_equal(param.grad.numpy(), other.numpy().T)
+    assert not b.grad.data.flags.c_contiguous
+
+
+def test_leaves_on_two_backends(device, compiled):
+    x, w = (Tensor(place(numbers((3, 4), "float32")), True) for place in (numpy.array, to_strict))
+    (x.to("strict") * w).sum().backward()
+    assert "copy_all" in compiled.launched
+    assert (x.grad.backend, w.grad.backend) == ("numpy", "strict")
+    numpy.testing.assert_array_equal(x.grad.numpy(), w.numpy())
+    numpy.testing.assert_array_equal(w.grad.numpy(), x.numpy())

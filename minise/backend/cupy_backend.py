@@ -55,6 +55,7 @@ def create() -> Backend:
         to_numpy=to_numpy,
         synchronize=synchronize,
         add=cuda.add,
+        copies=partial(cuda.copies, cupy),
         fast=dict(cuda.KERNELS),
         check_labels=labels.check,
         sgd=cuda.sgd.step,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -13,6 +13,10 @@ from typing import Any
 from .capture import CaptureError, Recorder
 
 Kernel = Callable[..., Any]
+
+
+def _copies(arrays: Sequence[Any]) -> list[Any]:
+    return [array.copy(order="K") for array in arrays]
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Backend:
     to_numpy     copies an array of this backend to the host
     synchronize  waits until everything that was asked of the device is done
     add          a + b as a new array, for the gradients of a tensor with several uses
+    copies       of some arrays, in memory of their own: what backward leaves in the leaves' .grad
     fast         fast kernels by op name: a pair (forward, backward) that replaces the plain
                  methods of the op of that name (see `Function.__call__`)
     check_labels called with (function name, labels, number of classes, ignored label): looks at the
@@ -44,6 +49,7 @@ class Backend:
     to_numpy: Callable[[Any], Any]
     synchronize: Callable[[], None] = lambda: None
     add: Callable[[Any, Any], Any] = operator.add
+    copies: Callable[[Sequence[Any]], list[Any]] = _copies
     fast: dict[str, tuple[Kernel, Kernel]] = field(default_factory=dict)
     check_labels: Callable[[str, Any, int, int], None] | None = None
     sgd: Kernel | None = None

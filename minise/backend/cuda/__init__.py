@@ -34,6 +34,7 @@ from typing import Any
 from . import adam, conv, elementwise, layers, loss, norm, pool, se, sgd
 from .layout import add
 from .loss import LabelCheck
+from .parameters import copies
 
 KERNELS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "conv2d": (layers.conv2d, layers.conv2d_backward),

@@ -1,5 +1,5 @@
-// One step of Adam for many parameters at once (see minise.optim.Adam, and sgd.cu for how they come
-// here). t counts the steps of a parameter:
+// One step of Adam for many parameters at once (see minise.optim.Adam, and parameters.cu for how
+// they come here). t counts the steps of a parameter:
 //
 //     t = t + 1                                                            adam_count
 //     bias1 = 1 - β1^t,  bias2 = √(1 - β2^t)

@@ -19,14 +19,14 @@ Array = Any
 
 # In this order; a source uses what stands in those before it.
 SOURCES = (
-    "threads", "product", "conv", "norm", "se", "elementwise", "pool", "columns", "loss", "sgd",
-    "adam",
+    "threads", "product", "conv", "norm", "se", "elementwise", "pool", "columns", "loss",
+    "parameters", "sgd", "adam",
 )  # fmt: skip
 # Convolutions on tensor cores: kernels of the same names, in a module of their own.
 TF32_SOURCES = ("threads", "product", "tensor_cores", "tf32", "conv")
 THREADS = 128  # of a block, in every kernel
 ROWS = THREADS // 32  # rows that such a block works on at a time: see threads.cu
-REAL = {"float32": "float", "float64": "double"}
+REAL = {numpy.dtype("float32"): "float", numpy.dtype("float64"): "double"}
 OLDEST_WITH_TF32 = 80  # compute capability 8.0, Ampere
 # Indices are 32-bit integers, and a loop's index goes beyond the end before the loop stops.
 MOST = 2**30
@@ -89,14 +89,23 @@ def launch(
 
     tf32  take the kernel for tensor cores
     """
-    real = "tf32" if tf32 else REAL[dtype.name]
+    real = "tf32" if tf32 else REAL[dtype]
     kernel(name, real)(blocks, (THREADS,), tuple(map(_argument, arguments)))
 
 
+def _without_fields(struct: numpy.ndarray) -> numpy.ndarray:
+    """CuPy asks NumPy to describe the dtype, which takes 20 µs where that has fields."""
+    return struct.view(f"V{struct.nbytes}")
+
+
+_CONVERTED: dict[type, Callable[[Any], Any]] = {
+    int: numpy.int32, bool: numpy.int32, float: numpy.float64, numpy.ndarray: _without_fields
+}  # fmt: skip
+
+
 def _argument(value: Any) -> Any:
-    if isinstance(value, int):
-        return numpy.int32(value)
-    return numpy.float64(value) if isinstance(value, float) else value
+    convert = _CONVERTED.get(type(value))
+    return convert(value) if convert else value
 
 
 def blocks_for(count: int, each: int) -> int:
@@ -107,7 +116,7 @@ def blocks_for(count: int, each: int) -> int:
 def suits(*arrays: Array) -> bool:
     """Whether all are float32 or all float64, not empty, and small enough for the indices."""
     dtype = arrays[0].dtype
-    return dtype.name in REAL and all(a.dtype == dtype and 0 < a.size < MOST for a in arrays)
+    return dtype in REAL and all(a.dtype == dtype and 0 < a.size < MOST for a in arrays)
 
 
 def address(array: Array) -> int:

@@ -1,16 +1,19 @@
-"""Tables of what a kernel needs to work on many parameters at once: see sgd.cu and adam.cu."""
+"""Tables of what a kernel needs to work on many arrays at once: see parameters.cu."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy
 
-from .launch import THREADS, address, blocks_for
+from .launch import THREADS, address, blocks_for, launch, suits
 
-MOST = 64  # parameters of one launch
-EACH = 4  # numbers that a thread works on, of the largest parameter
+Array = Any
+
+MOST = 64  # arrays of one launch
+EACH = 4  # numbers that a thread works on, of the largest array
 ADDRESS = numpy.uintp  # the type of a column of arrays
 
 
@@ -28,10 +31,30 @@ def table(kind: numpy.dtype, **columns: Sequence[Any]) -> numpy.ndarray:
 
 
 def parts(count: int) -> Iterator[slice]:
-    """Which parameters go into one launch together."""
+    """Which arrays go into one launch together."""
     return (slice(start, start + MOST) for start in range(0, count, MOST))
 
 
 def blocks(counts: Sequence[int]) -> tuple[int, int]:
-    """The grid for parameters of so many numbers: block (·, i) works on parameter i."""
+    """The grid for arrays of so many numbers: block (·, i) works on array i."""
     return blocks_for(max(*counts, 1), EACH * THREADS), len(counts)
+
+
+# The struct Copies of parameters.cu.
+COPIES = struct(targets=ADDRESS, sources=ADDRESS, counts=numpy.int32)
+
+
+def copies(xp: Any, arrays: Sequence[Array]) -> list[Array]:
+    """A copy of each: of contiguous arrays of one dtype side by side in one piece of memory."""
+    if not suits(*arrays) or not all(array.flags.c_contiguous for array in arrays):
+        return [array.copy(order="K") for array in arrays]
+    counts = [array.size for array in arrays]
+    flat = xp.empty(sum(counts), dtype=arrays[0].dtype)
+    targets = [
+        flat[end - array.size : end].reshape(array.shape)
+        for array, end in zip(arrays, accumulate(counts))
+    ]
+    for part in parts(len(arrays)):
+        copied = table(COPIES, targets=targets[part], sources=arrays[part], counts=counts[part])
+        launch("copy_all", flat.dtype, blocks(counts[part]), copied)
+    return targets

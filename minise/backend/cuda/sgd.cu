@@ -1,15 +1,12 @@
-// One step of stochastic gradient descent for many parameters at once (see minise.optim.SGD):
+// One step of stochastic gradient descent for many parameters at once (see minise.optim.SGD, and
+// parameters.cu for how they come here):
 //
 //     g = gradient + weight_decay · w
 //     b = momentum · b + (1 - dampening) · g          (b = g at the first step)
 //     g = g + momentum · b  if nesterov else  b
 //     w = w - lr · g
 //
-// A network has a hundred parameters, most of them small: a launch for each would take longer than
-// the work. Their addresses travel with the arguments of the kernel; block (·, i) works on
-// parameter i. lr lies on the GPU, so that a captured step can be replayed with another one.
-
-constexpr int MOST = 64;  // parameters of one launch; arguments may have 4096 bytes
+// lr lies on the GPU, so that a captured step can be replayed with another one.
 
 struct Parameters {
     Real* weights[MOST];
