@@ -383,8 +383,9 @@ def test_the_index_of_a_loop_does_not_overflow():
 # --- tensor cores ---------------------------------------------------------------------------------
 
 # Their instructions are left out: cuda_on_host.h has others. The columns, which are not rounded,
-# come from the usual module.
-ON_HOST = [*(name for name in launch.TF32_SOURCES if name != "tensor_cores"), "pool", "columns"]
+# and the gradients' copies come from the usual module.
+USUAL = ("pool", "columns", "parameters")
+ON_HOST = [*(name for name in launch.TF32_SOURCES if name != "tensor_cores"), *USUAL]
 
 
 @pytest.fixture(scope="module")
@@ -920,7 +921,7 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_noticed(tmp_path, monkeypatch, mistake):
     name, sources, right, wrong, message = MISTAKES[mistake]
-    code = launch.code(("threads", *sources))
+    code = launch.code(("threads", *sources, "parameters"))
     assert right in code
     kernels = cuda_on_host.Kernels(code.replace(right, wrong, 1), tmp_path)
     for _ in plugged_in(kernels, monkeypatch):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy
 
+from ..registry import using_fast_kernels
 from .launch import THREADS, address, blocks_for, launch, suits
 
 Array = Any
@@ -46,7 +47,8 @@ COPIES = struct(targets=ADDRESS, sources=ADDRESS, counts=numpy.int32)
 
 def copies(xp: Any, arrays: Sequence[Array]) -> list[Array]:
     """A copy of each: of contiguous arrays of one dtype side by side in one piece of memory."""
-    if not suits(*arrays) or not all(array.flags.c_contiguous for array in arrays):
+    contiguous = all(array.flags.c_contiguous for array in arrays)
+    if not (using_fast_kernels() and suits(*arrays) and contiguous):
         return [array.copy(order="K") for array in arrays]
     counts = [array.size for array in arrays]
     flat = xp.empty(sum(counts), dtype=arrays[0].dtype)
