@@ -214,10 +214,10 @@ def batch_norm(
         raise ValueError(
             f"batch_norm: training needs more than one value per channel, got input {input.shape}"
         )
-    op = kind(eps)
-    output = op(input, gamma, beta)
+    running = None
     if running_mean is not None and running_var is not None:
-        op.update_running(running_mean.data, running_var.data, momentum)
+        running = running_mean.data, running_var.data, momentum
+    output = kind(eps, running=running)(input, gamma, beta)
     return output if fused or not relu else output.relu()
 
 

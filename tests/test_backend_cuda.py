@@ -709,6 +709,23 @@ def test_batch_norm_sums_in_one_or_several_splits(device, monkeypatch, name, eno
 
 @needs_compiler
 @dtypes
+@pytest.mark.parametrize("step", [1, 2])
+def test_batch_norm_updates_the_running_statistics(device, compiled, dtype, step):
+    """step  apart of the statistics in memory: others than 1 are left to the plain kernels"""
+    found = []
+    for place in (to_strict, numpy.array):
+        mean, var = (Tensor(place(numbers((2 * C,), dtype, i) ** 2)[::step][:C]) for i in range(2))
+        x = Tensor(place(numbers(IMAGES, dtype, 2) + 3))
+        with backend.plain() if place is numpy.array else nullcontext():
+            y = F.batch_norm(x, mean, var, training=True, momentum=0.3)
+        found.append([y.numpy(), mean.numpy(), var.numpy()])
+    assert ("bn_moments" in compiled.launched) == (step == 1)
+    for ours, wanted in zip(*found):
+        assert_close(ours, wanted, TOLERANCES[dtype][0], "output or statistic")
+
+
+@needs_compiler
+@dtypes
 @pytest.mark.parametrize("offset", [10, 1e3, -1e5])
 def test_batch_norm_far_from_zero(device, dtype, offset):
     """The offset cancels; only its rounding is lost, offset / std times as large as usual."""

@@ -12,6 +12,8 @@ class BatchNorm(Function):
 
     With `mean` and `var` given (C,) these constants are used (evaluation); otherwise those of the
     batch, which stay on the op as `mean` and `var` (divided by the count, not count - 1).
+
+    `running`: mean (C,), variance (C,) and momentum of the statistics that move towards the batch.
     """
 
     name = "batch_norm"
@@ -21,8 +23,8 @@ class BatchNorm(Function):
         "dx = γ / √(var + ε) · (dy - mean(dy) - x̂ · mean(dy · x̂))"
     )
 
-    def __init__(self, eps=1e-5, mean=None, var=None):
-        self.eps, self.mean, self.var = eps, mean, var
+    def __init__(self, eps=1e-5, mean=None, var=None, running=None):
+        self.eps, self.mean, self.var, self.running = eps, mean, var, running
         self.from_batch = mean is None
 
     def forward(self, x, weight, bias):
@@ -32,6 +34,7 @@ class BatchNorm(Function):
             self.mean = sum_in_double(x, self.axes) / self.count  # (C,)
             centred = x - self.per_channel(self.mean, x)
             self.var = sum_in_double(centred * centred, self.axes) / self.count  # (C,)
+            self.update_running()
         else:
             centred = x - self.per_channel(self.mean, x)
         self.weight = weight
@@ -49,8 +52,11 @@ class BatchNorm(Function):
         dx = dx * self.per_channel(self.weight * self.inverse_std, grad)
         return dx, dweight, dbias
 
-    def update_running(self, mean, var, momentum):
-        """Move running statistics (C,) towards those of the batch, in place."""
+    def update_running(self):
+        """In place."""
+        if self.running is None:
+            return
+        mean, var, momentum = self.running
         unbiased = self.var * (self.count / (self.count - 1))
         for running, batch in ((mean, self.mean), (var, unbiased)):
             running *= 1 - momentum

@@ -45,8 +45,11 @@ extern "C" __global__ void bn_sums(In<Real> x, Out<double> parts, int pixels, in
     store_sums(parts, sum, squares, C);
 }
 
+// running = (1 - momentum) · running + momentum · that of the batch, var divided by pixels - 1; null
+// where none are kept.
 extern "C" __global__ void bn_moments(
-    In<Real> x, In<double> parts, Out<Real> mean, Out<Real> var, int splits, int pixels, int C)
+    In<Real> x, In<double> parts, Out<Real> mean, Out<Real> var, Out<Real> running_mean,
+    Out<Real> running_var, int splits, int pixels, int C, double momentum)
 {
     const double shift = sum_over_splits(parts, splits, C) / pixels;
     const double square = sum_over_splits(parts + splits * C, splits, C) / pixels;
@@ -55,16 +58,8 @@ extern "C" __global__ void bn_moments(
     const double variance = square - shift * shift;
     mean[c] = x[c] + shift;
     var[c] = variance < 0 ? 0 : variance;
-}
-
-// running = (1 - momentum) · running + momentum · that of the batch, var divided by count - 1.
-extern "C" __global__ void bn_update_running(
-    In<Real> mean, In<Real> var, Out<Real> running_mean, Out<Real> running_var, int C,
-    double count, double momentum)
-{
-    const int c = blockIdx.x * THREADS + threadIdx.x;
-    if (c >= C) return;
-    const Real unbiased = var[c] * Real(count / (count - 1)), m = momentum;
+    if (!running_mean) return;
+    const Real unbiased = var[c] * Real(double(pixels) / (pixels - 1)), m = momentum;
     running_mean[c] = (1 - m) * running_mean[c] + m * mean[c];
     running_var[c] = (1 - m) * running_var[c] + m * unbiased;
 }

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import weakref
-from functools import partial
 from typing import Any
 
 import numpy
 
-from .launch import THREADS, blocks_for, launch, suits
+from .launch import blocks_for, launch, suits
 from .layout import CHANNELS, PIXELS, channels_first, channels_last, grid
 
 Array = Any
@@ -19,7 +17,9 @@ ENOUGH = 512  # blocks for the sums
 def forward(op: Any, x: Array, weight: Array, bias: Array) -> Array:
     """See minise.ops.norm.BatchNorm and BatchNormReLU."""
     constants = () if op.from_batch else (op.mean, op.var)
-    if not suits(x, weight, bias, *constants):
+    *running, momentum = op.running or (None, None, 0)
+    in_c_order = all(array is None or array.flags.c_contiguous for array in running)
+    if not suits(x, weight, bias, *constants) or not in_c_order:
         op.fast_backward = None
         return op.forward(x, weight, bias)
     contiguous, dtype = op.xp.ascontiguousarray, x.dtype
@@ -29,11 +29,9 @@ def forward(op: Any, x: Array, weight: Array, bias: Array) -> Array:
     if op.from_batch:
         parts, splits = sums(op.xp, "bn_sums", dtype, pixels, C, op.x)
         op.mean, op.var = (op.xp.empty(C, dtype=dtype) for _ in range(2))
-        # An op that held itself would keep the graph behind it until the garbage collector runs.
-        op.count, op.update_running = pixels, partial(update_running, weakref.proxy(op))
         launch(
             "bn_moments", dtype, grid(C),
-            op.x, parts, op.mean, op.var, splits, pixels, C,
+            op.x, parts, op.mean, op.var, *running, splits, pixels, C, float(momentum),
         )  # fmt: skip
     else:
         op.mean, op.var = contiguous(op.mean), contiguous(op.var)
@@ -45,18 +43,6 @@ def forward(op: Any, x: Array, weight: Array, bias: Array) -> Array:
     )  # fmt: skip
     op.y = y if rectified else None
     return channels_first(y)
-
-
-def update_running(op: Any, mean: Array, var: Array, momentum: float) -> None:
-    """See minise.ops.norm.BatchNorm.update_running."""
-    if not (mean.flags.c_contiguous and var.flags.c_contiguous):
-        op.__class__.update_running(op, mean, var, momentum)  # type() would be the proxy's
-        return
-    C = op.mean.size
-    launch(
-        "bn_update_running", op.mean.dtype, (blocks_for(C, THREADS),),
-        op.mean, op.var, mean, var, C, float(op.count), float(momentum),
-    )  # fmt: skip
 
 
 def backward(op: Any, grad: Array) -> tuple[Array, Array, Array]:

@@ -28,6 +28,7 @@ def forward(op: Any, x: Array, weight: Array, bias: Array) -> Array:
     op.x, op.weight, op.count = x, weight, x.size // x.shape[1]
     if op.from_batch:
         op.mean, op.var = moments(x)
+        op.update_running()
     op.inverse_std = 1 / numpy.sqrt(op.var + op.eps)  # (C,)
     rectified = op.name == "batch_norm_relu"
     y = like(x)
