@@ -53,7 +53,7 @@ class BatchNorm(Function):
         return dx, dweight, dbias
 
     def update_running(self):
-        """In place."""
+        """Move the running statistics towards those of the batch, in place."""
         if self.running is None:
             return
         mean, var, momentum = self.running
