@@ -249,6 +249,23 @@ def test_captured_equals_eager(device, size, rule):
         np.testing.assert_allclose(others[key], value, rtol=1e-4, atol=1e-6, err_msg=key)
 
 
+@devices.every
+def test_captured_steps_take_their_turn(device):
+    """On a stream of their own: after what was asked before them, and before what comes later."""
+    losses = []
+    images, labels = batch(8, dtype="float32")
+    for captured in (False, True):
+        with devices.own_kernels():
+            step = new_step(device, **RULES["sgd"])
+            call = CapturedStep(step) if captured else step
+            for _ in range(WARM_UP + 4):
+                for param in step.model.parameters():
+                    param.data *= 0.9
+                losses.append(call(images, labels)[0])
+    eager, found = np.split(np.array([Tensor(loss).item() for loss in losses]), 2)
+    np.testing.assert_allclose(found, eager, rtol=1e-5)
+
+
 @pytest.mark.parametrize("captured", [False, True])
 @every_size
 def test_two_runs_give_the_same_bits(device, size, captured):
