@@ -295,6 +295,17 @@ def test_only_a_stride_with_a_dilation_goes_by_columns(device, compiled, dilatio
 
 
 @needs_compiler
+def test_more_groups_than_a_grid_has_room_for(device, compiled, monkeypatch):
+    """The input's gradient has blocks for each of 2 groups and 2 × 2 classes of pixels."""
+    case = conv((4, 2, 3, 3), (1, 4, 7, 7), "float64", stride=2, padding=1, groups=2)
+    for most, by_columns in ((8, False), (7, True)):
+        monkeypatch.setattr(cuda.conv, "MOST_BLOCKS", most)
+        compiled.launched.clear()
+        assert compare(*case)
+        assert ("im2col" in compiled.launched) == by_columns
+
+
+@needs_compiler
 def test_columns_too_large_for_the_indices(device, compiled, monkeypatch):
     f, *arrays = conv((4, 3, 3, 3), (1, 3, 7, 7), "float64", stride=2, dilation=2)
     size = 2 * 2 * 3 * 3 * 3  # P, Q, R, S, C

@@ -39,6 +39,7 @@ from .arguments import (
     signed_operands,
     sizes,
     supported_dtype,
+    whole,
 )
 
 
@@ -368,10 +369,7 @@ def extreme_axis(name: str, x: Tensor, axis: int | None) -> int | None:
 def distribution_axis(name: str, x: Tensor, dim: int) -> int | None:
     """The axis along which the elements of x become probabilities; None if x has no axes."""
     check_floats(name, input=x)
-    first = normal_axis(name, dim, x.ndim)
-    axis = first if x.ndim else None  # CuPy refuses axis 0 of a number
-    check_extremes(name, x.shape, axis)
-    return axis
+    return extreme_axis(name, x, whole(name, "axis", dim))
 
 
 def single(name: str, x: Tensor) -> Any:
