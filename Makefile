@@ -27,7 +27,7 @@ test: $(VENV)/.test  ## run the tests (compares with PyTorch too where .venv has
 
 oldest:  ## run the lessons with the oldest NumPy that minise supports, in .venv-oldest
 	PIP_CONSTRAINT=tests/oldest.txt $(MAKE) --no-print-directory setup VENV=.venv-oldest
-	.venv-oldest/bin/python -m pytest tests/test_lessons.py
+	.venv-oldest/bin/python -m pytest tests/lessons/test_lessons.py
 
 bench: $(VENV)/.bench  ## time minise beside PyTorch and other engines (ten minutes)
 	@$(RUN) -c 'import torch' 2>/dev/null || \

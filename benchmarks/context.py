@@ -11,7 +11,7 @@ import threadpoolctl
 import torch
 
 import minise
-from minise.backend import threads
+from minise.backend.cpu import threads
 
 
 def cores() -> int:

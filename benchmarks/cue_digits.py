@@ -22,8 +22,8 @@ from typing import Any
 import runs
 from context import describe
 
+from minise.demo import SETTINGS
 from minise.train.config import SCHEDULES
-from minise.train.demo import SETTINGS
 
 DATA = {"frame": "cue-digits", "tint": "cue-digits-tint"}
 MODELS = ("resnet8", "se_resnet8")

@@ -1,6 +1,6 @@
 """Renews the pictures of the stepper in this folder: python docs/screenshots.py
 
-Needs what the browser tests need (see tests/test_inspect_browser.py).
+Needs what the browser tests need (see tests/tracing/test_browser.py).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from minise.inspect import examples
+from minise.tracing import examples
 
 HERE = Path(__file__).parent
 # name -> width, height, colour scheme

@@ -14,7 +14,8 @@ from .ops import cat, maximum, minimum, stack, where
 
 __version__ = "0.1.0"
 
-_ON_DEMAND = ("data", "inspect", "models")  # imported when first used: they take longer
+# Imported when first used: they take longer.
+_ON_DEMAND = ("data", "gates", "models", "teach", "tracing")
 
 __all__ = [
     "GradcheckError",
@@ -50,7 +51,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "trace":
-        return import_module(".inspect", __name__).trace
+        return import_module(".tracing", __name__).trace
     if name in _ON_DEMAND:
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module 'minise' has no attribute {name!r}")

@@ -93,7 +93,7 @@ def add_demo(command: argparse.ArgumentParser) -> None:
 
 
 def run_demo(options: argparse.Namespace) -> int:
-    from .train.demo import demo
+    from .demo import demo
 
     demo(options.out)
     return 0
@@ -130,7 +130,8 @@ def add_train(command: argparse.ArgumentParser) -> None:
 
 
 def run_train(options: argparse.Namespace) -> int:
-    from .train import Config, start
+    from .launch import start
+    from .train import Config
 
     known = {field.name for field in dataclasses.fields(Config)}
     settings = {name: value for name, value in vars(options).items() if name in known}
@@ -178,7 +179,7 @@ def add_step(command: argparse.ArgumentParser) -> None:
 
 
 def run_step(options: argparse.Namespace) -> int:
-    from .inspect import examples
+    from .tracing import examples
 
     trace = examples.create(options.model, size=options.size, seed=options.seed)
     if options.output is None:
@@ -251,7 +252,7 @@ def add_gates(command: argparse.ArgumentParser) -> None:
 
 
 def run_gates(options: argparse.Namespace) -> int:
-    from .train import gates
+    from .report import gates
 
     gates.draw(options.folder, options.out, options.weights, **changes(options))
     print(options.out)
@@ -263,7 +264,7 @@ def add_doctor(command: argparse.ArgumentParser) -> None:
 
 
 def run_doctor(options: argparse.Namespace) -> int:
-    from .backend import doctor
+    from . import doctor
 
     for finding in doctor.examine():
         print(f"{finding.subject:<14} {finding.state}")

@@ -11,7 +11,9 @@ import numpy
 import pytest
 
 import minise
-from minise.backend import cupy_package, doctor, registry
+from minise import doctor
+from minise.backend import registry
+from minise.backend.gpu import package as cupy_package
 
 
 @pytest.fixture

@@ -91,7 +91,8 @@ class Site:
             text = (self.root / source).read_text(encoding="utf-8")
             notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
         elif not any(cell.get("outputs") for cell in notebook.cells):
-            self.problems.append(f"{source}: no outputs: run `python tests/execute_lessons.py`")
+            again = "run `python tests/helpers/execute_lessons.py`"
+            self.problems.append(f"{source}: no outputs: {again}")
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
                 cell.cell_type, cell.source = "raw", self.prose(cell.source, source)

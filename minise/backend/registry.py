@@ -85,7 +85,7 @@ _settings = _Settings()
 _by_name: dict[str, Backend] = {}
 _by_type: dict[type, Backend] = {}
 # Where each backend that ships with minise is built; imported only when asked for.
-_shipped = {"numpy": ".numpy_backend", "cupy": ".cupy_backend"}
+_shipped = {"numpy": ".cpu.numpy_backend", "cupy": ".gpu.cupy_backend"}
 
 
 def register(backend: Backend) -> Backend:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy
 
 from ..autograd import Tensor
-from .check import Check, Exercise, Mistake, Point
+from ..teach.check import Check, Exercise, Mistake, Point
 
 Array = numpy.ndarray
 

@@ -22,7 +22,7 @@ import numpy
 
 from .. import functional as F
 from ..autograd import Tensor
-from .check import Check, Exercise, Mistake, Point
+from ..teach.check import Check, Exercise, Mistake, Point
 
 Array = numpy.ndarray
 

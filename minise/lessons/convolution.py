@@ -17,7 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from .. import functional as F
 from ..autograd import Tensor
-from .check import Check, Exercise, Mistake, Point
+from ..teach.check import Check, Exercise, Mistake, Point
 
 Array = numpy.ndarray
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from .check import Check, Exercise, Mistake, Point
+from ..teach.check import Check, Exercise, Mistake, Point
 
 Array = numpy.ndarray
 Loss = Callable[[Array], float]

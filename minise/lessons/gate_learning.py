@@ -21,7 +21,7 @@ from .. import functional as F
 from ..autograd import Tensor
 from ..nn import Parameter, SEBlock
 from ..optim import SGD
-from .check import Check, Exercise, Mistake, Point
+from ..teach.check import Check, Exercise, Mistake, Point
 
 Array = numpy.ndarray
 

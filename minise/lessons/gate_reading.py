@@ -18,11 +18,11 @@ import numpy
 from ..autograd import Tensor, no_grad
 from ..data import CueDigits
 from ..data.transforms import Normalize
-from ..inspect import gates as inspect_gates
+from ..gates import activations as inspect_gates
 from ..models import create, load_weights
 from ..models.weights import read_notes
 from ..nn import Module, SEBlock
-from .check import Check, Exercise, Mistake, Point
+from ..teach.check import Check, Exercise, Mistake, Point
 
 Array = numpy.ndarray
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 
-from .check import Check, Exercise, Mistake, Point
+from ..teach.check import Check, Exercise, Mistake, Point
 from .roofline import attainable, bytes_moved
 from .simulated_gpu import SimulatedGPU
 

@@ -4,7 +4,7 @@
 
 measures a training step on the GPU of this machine and writes gpu_record.json beside this file,
 with all that is needed to repeat it. Run the lesson again afterwards:
-`python tests/execute_lessons.py lessons/12_numpy_and_gpu.ipynb`.
+`python tests/helpers/execute_lessons.py lessons/12_numpy_and_gpu.ipynb`.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from ..autograd import Tensor
 from ..models.blocks import BasicBlock
 from ..models.options import Options
 from ..nn import SEBlock
-from .check import Check, Exercise, Mistake, Point
+from ..teach.check import Check, Exercise, Mistake, Point
 
 Array = numpy.ndarray
 

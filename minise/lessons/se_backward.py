@@ -22,7 +22,7 @@ from safetensors.numpy import load_file
 
 from .. import functional as F
 from ..autograd import Tensor
-from .check import Check, Exercise, Mistake, Point
+from ..teach.check import Check, Exercise, Mistake, Point
 
 Array = numpy.ndarray
 

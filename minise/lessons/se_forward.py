@@ -21,7 +21,7 @@ from safetensors.numpy import load_file
 from .. import functional as F
 from .. import nn
 from ..autograd import Tensor
-from .check import Check, Exercise, Mistake, Point
+from ..teach.check import Check, Exercise, Mistake, Point
 
 Array = numpy.ndarray
 

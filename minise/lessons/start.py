@@ -12,7 +12,7 @@ from typing import Any
 import numpy
 
 from ..creation import tensor
-from .check import Check, Exercise, Mistake, Point
+from ..teach.check import Check, Exercise, Mistake, Point
 
 Array = numpy.ndarray
 

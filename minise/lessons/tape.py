@@ -13,7 +13,7 @@ from typing import Any
 import numpy
 
 from ..autograd import Tensor
-from .check import Check, Exercise, Mistake, Point
+from ..teach.check import Check, Exercise, Mistake, Point
 
 Array = numpy.ndarray
 

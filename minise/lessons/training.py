@@ -20,7 +20,7 @@ from ..data import CIFAR10, CIFAR10_MEAN, CIFAR10_STD, CueDigits, Dataset
 from ..data.transforms import Normalize
 from ..nn import BatchNorm2d, Conv2d, Flatten, Linear, Module, ReLU, Sequential
 from ..optim import SGD, Optimizer
-from .check import Check, Exercise, Mistake, Point
+from ..teach.check import Check, Exercise, Mistake, Point
 
 Array = numpy.ndarray
 Batch = tuple[Array, Array]

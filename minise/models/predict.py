@@ -12,7 +12,7 @@ import numpy
 from .. import functional as F
 from ..autograd import Tensor, no_grad
 from ..backend import get
-from ..backend.device_memory import explained
+from ..backend.gpu.memory import explained
 from ..data import images
 from ..nn import Module
 from . import registry, weights

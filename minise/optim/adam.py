@@ -8,15 +8,7 @@ import numpy
 
 from .. import backend
 from ..autograd import Array, Tensor
-from .optimizer import (
-    Optimizer,
-    Options,
-    State,
-    check_not_negative,
-    kernel_for,
-    number,
-    on_device,
-)
+from .optimizer import Optimizer, Options, State, check_not_negative, kernel_for, number, on_device
 
 
 class Adam(Optimizer):

@@ -2,7 +2,6 @@
 
 from .config import Config
 from .evaluate import Evaluation, evaluate
-from .launch import start
 from .loop import DivergedError, train
 
-__all__ = ["Config", "DivergedError", "Evaluation", "evaluate", "start", "train"]
+__all__ = ["Config", "DivergedError", "Evaluation", "evaluate", "train"]

@@ -10,7 +10,7 @@ import numpy
 from .. import backend
 from .. import functional as F
 from ..autograd import Tensor, no_grad
-from ..backend.device_memory import explained
+from ..backend.gpu.memory import explained
 from ..data import DataLoader, Dataset
 from ..data.transforms import Transform
 from ..nn import Module

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from .. import backend, files
 from ..autograd import Array
-from ..backend.device_memory import explained
+from ..backend.gpu.memory import explained
 from ..data import DataLoader
 from ..models import create
 from ..models.weights import save_weights

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy
 
-from ..backend.device_memory import sentence
+from ..backend.gpu.memory import sentence
 from .step import CapturedStep, Result, Step
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..backend import get
-from ..backend.device_memory import explained
+from ..backend.gpu.memory import explained
 from ..models import create, load_weights
 from ..nn import Module
 from . import datasets

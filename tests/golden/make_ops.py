@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-TESTS = Path(__file__).resolve().parent.parent
+TESTS = Path(__file__).resolve().parent.parent / "helpers"
 sys.path.insert(0, str(TESTS))
 
 import parity  # noqa: E402

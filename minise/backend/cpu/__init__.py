@@ -1,0 +1,1 @@
+"""NumPy on the processor: threads, memory, and the fast kernels in kernels/."""

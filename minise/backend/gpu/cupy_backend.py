@@ -1,0 +1,74 @@
+"""CuPy: NumPy's interface on a CUDA GPU. Imported only when somebody asks for it."""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from typing import Any
+
+import numpy
+
+from ..capture import Recorder
+from ..registry import Backend
+from . import kernels as cuda
+from . import package as cupy_package
+
+
+def create() -> Backend:
+    """The CuPy backend; RuntimeError with the command or the check that helps if it cannot run."""
+    cupy_package.check_packages()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # `check_driver` says it in one line
+            import cupy
+    except ModuleNotFoundError as error:
+        advice = cupy_package.how_to_install(cupy_package.driver_version())
+        raise RuntimeError(f"backend 'cupy': CuPy is not installed; {advice}") from error
+    except ImportError as error:  # a CUDA library is missing, or another CuPy is in the way
+        reason = " ".join(str(error).split())
+        raise RuntimeError(
+            f"backend 'cupy': CuPy is installed, but cannot be imported ({reason}); "
+            "`minise doctor` looks for the cause"
+        ) from error
+    cupy_package.check_driver(cupy)
+
+    labels = cuda.LabelCheck(cupy, cupy.asnumpy)
+
+    def to_numpy(array: Any) -> numpy.ndarray:
+        labels.raise_if_wrong()
+        return cupy.asnumpy(array)
+
+    def synchronize() -> None:
+        cupy.cuda.get_current_stream().synchronize()
+        labels.raise_if_wrong()
+
+    def memory() -> tuple[int, int]:
+        free, total = cupy.cuda.runtime.memGetInfo()
+        return total - free, free
+
+    def check_tf32() -> None:
+        cuda.launch.check_has_tf32(cupy.cuda.Device().compute_capability)
+
+    return Backend(
+        name="cupy",
+        xp=cupy,
+        array_type=cupy.ndarray,
+        to_numpy=to_numpy,
+        synchronize=synchronize,
+        add=cuda.add,
+        copies=partial(cuda.copies, cupy),
+        fast=dict(cuda.KERNELS),
+        check_labels=labels.check,
+        sgd=cuda.sgd.step,
+        adam=partial(cuda.adam.step, cupy),
+        recorder=new_recorder,
+        is_recording=lambda: cupy.cuda.get_current_stream().is_capturing(),
+        check_tf32=check_tf32,
+        memory=memory,
+    )
+
+
+def new_recorder() -> Recorder:
+    from .graph import CudaGraph
+
+    return CudaGraph()

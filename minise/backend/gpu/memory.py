@@ -1,0 +1,41 @@
+"""What to say when something does not fit into the memory of a device."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..registry import Backend
+
+
+@contextmanager
+def explained(home: Backend, what: str) -> Iterator[None]:
+    """Inside this block a MemoryError of the device says how much `what` asked for, and what to do.
+
+    The system's own memory (home.memory is None) is left to the system.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        if home.memory is None:
+            raise
+        figures = sentence(error, home.memory(), what)
+        advice = "close what else uses the device, or compute on the CPU (backend numpy)"
+        raise MemoryError(f"{figures}; {advice}") from None
+
+
+def sentence(error: MemoryError, memory: tuple[int, int], what: str) -> str:
+    """What was asked for, as the library's error says, and the (used, free) bytes of the device."""
+    used, free = memory
+    asked = re.search(r"([\d,]+) bytes", str(error))
+    size = int(asked[1].replace(",", "")) if asked else 0
+    return (
+        f"out of memory: {what} asked for {readable(size)} more; "
+        f"{readable(used)} are in use, {readable(free)} free"
+    )
+
+
+def readable(size: int) -> str:
+    """Bytes as GiB or MiB."""
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"

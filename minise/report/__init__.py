@@ -1,0 +1,1 @@
+"""What a run folder has to show: its page, its figures, its gates."""
