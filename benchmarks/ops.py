@@ -81,7 +81,7 @@ def batch_norm_relu(channels: int, size: int, batch: int) -> Op:
     return Op(
         f"BatchNorm + ReLU, {channels} ch, {size}×{size}",
         arrays,
-        lambda x, gamma, beta: F.batch_norm(x, None, None, gamma, beta, training=True, relu=True),
+        lambda x, gamma, beta: F.batch_norm_relu(x, None, None, gamma, beta, training=True),
         lambda x, gamma, beta: T.relu(T.batch_norm(x, None, None, gamma, beta, training=True)),
     )
 

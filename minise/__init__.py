@@ -4,13 +4,15 @@ from importlib import import_module
 from typing import Any
 
 from . import backend, functional, nn, optim
-from .autograd import Tensor, backward_steps, is_grad_enabled, no_grad
+from .autograd import Function, backward_steps, is_grad_enabled, no_grad
 from .backend import use
 from .backend.random import manual_seed
 from .creation import arange, full, ones, ones_like, rand, randn, tensor, zeros, zeros_like
-from .functional import unfused
 from .gradcheck import GradcheckError, gradcheck
-from .ops import cat, maximum, minimum, stack, where
+from .ops.arithmetic import maximum, minimum, where
+from .ops.fused import unfused
+from .ops.shape import cat, stack
+from .tensor import Tensor
 
 __version__ = "0.1.0"
 
@@ -18,6 +20,7 @@ __version__ = "0.1.0"
 _ON_DEMAND = ("data", "gates", "models", "teach", "tracing")
 
 __all__ = [
+    "Function",
     "GradcheckError",
     "Tensor",
     "arange",

@@ -9,8 +9,8 @@ from typing import Any
 import numpy
 
 from . import backend as backends
-from .autograd import Tensor
 from .ops.arguments import SUPPORTED, check_number, check_tensors, sizes, supported_dtype
+from .tensor import Tensor
 
 
 def tensor(

@@ -25,7 +25,8 @@ from typing import Any
 import numpy
 
 from . import backend
-from .autograd import Function, Tensor, no_grad
+from .autograd import Function, no_grad
+from .tensor import Tensor
 
 LARGE = 1000  # with more elements than this, random directions take the place of single elements
 

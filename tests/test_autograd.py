@@ -13,7 +13,7 @@ from strict_array import strict_backend, to_strict
 
 import minise
 from minise import Tensor, backward_steps, gradcheck
-from minise.autograd import Function, current_module_path, module_path
+from minise.autograd import Function
 
 
 def leaf(*values, dtype=np.float32):
@@ -367,7 +367,7 @@ def test_saved_arrays_go_while_backward_walks():
     ops = []
     for step in backward_steps(small_net(x)):
         ops.append(step.op)
-        assert all(vars(op) == {"path": ""} for op in ops[:-1])
+        assert all(vars(op) == {} for op in ops[:-1])
     assert len(ops) == 5
 
 
@@ -411,18 +411,18 @@ def test_backward_runs_inside_no_grad():
     assert x.grad.op is None
 
 
-def test_grad_mode_and_module_path_belong_to_their_thread():
+def test_grad_mode_belongs_to_its_thread():
     seen = []
 
     def look():
-        seen.append((minise.is_grad_enabled(), current_module_path()))
+        seen.append(minise.is_grad_enabled())
 
-    with minise.no_grad(), module_path("layer1.se"):
+    with minise.no_grad():
         thread = threading.Thread(target=look)
         thread.start()
         thread.join()
         look()
-    assert seen == [(True, ""), (False, "layer1.se")]
+    assert seen == [True, False]
 
 
 def test_threads_build_and_walk_graphs_side_by_side():
@@ -445,21 +445,6 @@ def test_threads_build_and_walk_graphs_side_by_side():
     assert results == alone
 
 
-def test_ops_record_the_module_that_called_them():
-    x = leaf(1.0)
-    with module_path("layer1"):
-        y = x * 2
-        with module_path("layer1.se"):
-            z = y.tanh()
-        with pytest.raises(KeyError), module_path("layer1.conv"):
-            raise KeyError
-        w = y + z
-    assert [t.op.path for t in (y, z, w)] == ["layer1", "layer1.se", "layer1"]
-    assert current_module_path() == ""
-    w.backward()
-    assert z.op.path == "layer1.se"  # known after the graph was freed, too
-
-
 # --- backward_steps -----------------------------------------------------------------------------
 
 
@@ -474,9 +459,6 @@ def test_steps_come_newest_first_and_add_up():
         for tensor, contribution in zip(step.op.inputs, step.contributions):
             if id(tensor) in totals:
                 totals[id(tensor)] = totals[id(tensor)] + contribution
-        for tensor, accumulated in zip(step.op.inputs, step.accumulated):
-            if id(tensor) in totals:
-                np.testing.assert_array_equal(accumulated, totals[id(tensor)])
     assert orders == sorted(orders, reverse=True)
     assert len(orders) == 6
     for tensor in (x, w):
@@ -487,13 +469,11 @@ def test_steps_of_a_tensor_used_twice_by_one_op():
     x = leaf(3.0)
     (step,) = backward_steps(x * x)
     assert [c.tolist() for c in step.contributions] == [[3], [3]]
-    assert [a.tolist() for a in step.accumulated] == [[6], [6]]
 
 
 def test_steps_tell_where_no_gradient_is_needed():
     (step,) = backward_steps(leaf(3.0) * minise.tensor([2.0]))
     assert step.contributions[1] is None
-    assert step.accumulated[1] is None
 
 
 def test_abandoned_walk_changes_no_grad():

@@ -6,9 +6,10 @@ import pytest
 import minise
 from minise import functional as F
 from minise import gradcheck
-from minise.autograd import Function, Tensor
+from minise.autograd import Function
 from minise.gradcheck import GradcheckError
-from minise.ops import activation, math, reduce
+from minise.ops import activation, arithmetic, linear, reduce
+from minise.tensor import Tensor
 
 
 def normal(*shape, seed=0):
@@ -116,7 +117,7 @@ class LostFactor(activation.Sigmoid):
         return grad * self.y
 
 
-class WrongSign(math.Subtract):
+class WrongSign(arithmetic.Subtract):
     def backward(self, grad):
         return grad, grad
 
@@ -131,7 +132,7 @@ class MissingMask(activation.ReLU):
         return grad
 
 
-class TransposedWeight(math.MatMul):
+class TransposedWeight(linear.MatMul):
     """Square matrices: the shapes fit all the same."""
 
     def backward(self, grad):
@@ -145,7 +146,7 @@ class LostCount(reduce.Mean):
         return super().backward(grad) * self.count
 
 
-class NotSummedOverCopies(math.Add):
+class NotSummedOverCopies(arithmetic.Add):
     """The bias (1, C) was broadcast over N rows, but only one row's gradient comes back."""
 
     def backward(self, grad):
@@ -181,7 +182,7 @@ def test_planted_mistake_is_found(mistake, directions):
 
 
 def test_gradient_of_unbroadcast_shape_is_refused_by_the_engine():
-    class NoSumAtAll(math.Add):
+    class NoSumAtAll(arithmetic.Add):
         def backward(self, grad):
             return grad, grad
 

@@ -12,10 +12,12 @@ from . import random
 from .capture import CaptureError, Recorder
 from .registry import (
     Backend,
+    Kernel,
     available,
     current,
     get,
     of,
+    open_to_kernels,
     plain,
     register,
     synchronize,
@@ -28,11 +30,13 @@ from .registry import (
 __all__ = [
     "Backend",
     "CaptureError",
+    "Kernel",
     "Recorder",
     "available",
     "current",
     "get",
     "of",
+    "open_to_kernels",
     "plain",
     "random",
     "register",

@@ -8,11 +8,22 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from .capture import CaptureError, Recorder
 
-Kernel = Callable[..., Any]
+
+class Kernel(NamedTuple):
+    """A fast twin of an op's plain `forward` and `backward`; called with the op in place of self.
+
+    suits     suits(op, *arrays): whether it computes this call (a dtype, a memory order, an option)
+    forward   forward(op, *arrays) -> array; keeps on the op what its backward will need
+    backward  backward(op, grad) -> array or tuple, as the op's own
+    """
+
+    suits: Callable[..., bool]
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
 
 
 def _copies(arrays: Sequence[Any]) -> list[Any]:
@@ -30,8 +41,8 @@ class Backend:
     synchronize  waits until everything that was asked of the device is done
     add          a + b as a new array, for the gradients of a tensor with several uses
     copies       of some arrays, in memory of their own: what backward leaves in the leaves' .grad
-    fast         fast kernels by op name: a pair (forward, backward) that replaces the plain
-                 methods of the op of that name (see `Function.__call__`)
+    offers       fast kernels by name; a class of ops that is open to one takes it
+    kernels      the table that follows from it: the kernel of exactly this class of ops
     check_labels called with (function name, labels, number of classes, ignored label): looks at the
                  labels without waiting for them, and raises IndexError for a wrong one when a value
                  is read from the device; None: the caller looks at once
@@ -50,14 +61,22 @@ class Backend:
     synchronize: Callable[[], None] = lambda: None
     add: Callable[[Any, Any], Any] = operator.add
     copies: Callable[[Sequence[Any]], list[Any]] = _copies
-    fast: dict[str, tuple[Kernel, Kernel]] = field(default_factory=dict)
+    offers: dict[str, Kernel] = field(default_factory=dict)
+    kernels: dict[type, Kernel] = field(default_factory=dict)
     check_labels: Callable[[str, Any, int, int], None] | None = None
-    sgd: Kernel | None = None
-    adam: Kernel | None = None
+    sgd: Callable[..., None] | None = None
+    adam: Callable[..., None] | None = None
     recorder: Callable[[], Recorder] | None = None
     is_recording: Callable[[], bool] = lambda: False
     check_tf32: Callable[[], None] = lambda: None
     memory: Callable[[], tuple[int, int]] | None = None
+
+    def kernel_for(self, op: Any, arrays: Sequence[Any]) -> Kernel | None:
+        """The fast kernel that computes this call of `op`; None: its own methods do."""
+        kernel = self.kernels.get(type(op))
+        if kernel is None or _settings.plain_kernels or not kernel.suits(op, *arrays):
+            return None
+        return kernel
 
     def as_array(self, value: Any, dtype: Any = None) -> Any:
         """`value` (a host array, a number, or an array of any backend) as an array of this one.
@@ -84,6 +103,7 @@ class _Settings(threading.local):
 _settings = _Settings()
 _by_name: dict[str, Backend] = {}
 _by_type: dict[type, Backend] = {}
+_op_classes: dict[str, type] = {}  # the one class of ops that takes the kernels of a name
 # Where each backend that ships with minise is built; imported only when asked for.
 _shipped = {"numpy": ".cpu.numpy_backend", "cupy": ".gpu.cupy_backend"}
 
@@ -92,7 +112,32 @@ def register(backend: Backend) -> Backend:
     """Add a backend, so that `get(name)` and `of(array)` find it."""
     _by_name[backend.name] = backend
     _by_type[backend.array_type] = backend
+    for name, op_class in _op_classes.items():
+        _fill_table(backend, name, op_class)
     return backend
+
+
+def open_to_kernels(op_class: type, name: str) -> None:
+    """From now on ops of exactly this class are computed by the backends' kernels of that name.
+
+    Raises ValueError if the kernels of that name belong to another class: nobody's op may be
+    computed by code that was written for somebody else's.
+    """
+    owner = _op_classes.setdefault(name, op_class)
+    if (owner.__module__, owner.__qualname__) != (op_class.__module__, op_class.__qualname__):
+        raise ValueError(
+            f"{op_class.__qualname__}: the kernels {name!r} belong to "
+            f"{owner.__module__}.{owner.__qualname__}; for a kernel of your own, write it into "
+            "minise.backend.get(...).kernels"
+        )
+    _op_classes[name] = op_class  # a module that was loaded again brings its class anew
+    for backend in _by_name.values():
+        _fill_table(backend, name, op_class)
+
+
+def _fill_table(backend: Backend, name: str, op_class: type) -> None:
+    if name in backend.offers:
+        backend.kernels[op_class] = backend.offers[name]
 
 
 def get(name: str) -> Backend:

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from ..autograd import Tensor, no_grad
+from ..autograd import no_grad
 from ..nn import Module, SEBlock
+from ..tensor import Tensor
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import numpy
 
-from ..autograd import Tensor
 from ..teach.check import Check, Exercise, Mistake, Point
+from ..tensor import Tensor
 
 Array = numpy.ndarray
 

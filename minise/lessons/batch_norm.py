@@ -21,8 +21,8 @@ from typing import Any
 import numpy
 
 from .. import functional as F
-from ..autograd import Tensor
 from ..teach.check import Check, Exercise, Mistake, Point
+from ..tensor import Tensor
 
 Array = numpy.ndarray
 

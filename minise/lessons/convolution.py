@@ -16,8 +16,8 @@ import numpy
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .. import functional as F
-from ..autograd import Tensor
 from ..teach.check import Check, Exercise, Mistake, Point
+from ..tensor import Tensor
 
 Array = numpy.ndarray
 

@@ -18,10 +18,10 @@ from itertools import product
 import numpy
 
 from .. import functional as F
-from ..autograd import Tensor
 from ..nn import Parameter, SEBlock
 from ..optim import SGD
 from ..teach.check import Check, Exercise, Mistake, Point
+from ..tensor import Tensor
 
 Array = numpy.ndarray
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy
 
-from ..autograd import Tensor, no_grad
+from ..autograd import no_grad
 from ..data import CueDigits
 from ..data.transforms import Normalize
 from ..gates import activations as inspect_gates
@@ -23,6 +23,7 @@ from ..models import create, load_weights
 from ..models.weights import read_notes
 from ..nn import Module, SEBlock
 from ..teach.check import Check, Exercise, Mistake, Point
+from ..tensor import Tensor
 
 Array = numpy.ndarray
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy
 
 from .. import functional as F
-from ..autograd import Tensor
 from ..models.blocks import BasicBlock
 from ..models.options import Options
 from ..nn import SEBlock
 from ..teach.check import Check, Exercise, Mistake, Point
+from ..tensor import Tensor
 
 Array = numpy.ndarray
 

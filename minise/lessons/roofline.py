@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 import numpy
 
-from ..autograd import Function, Tensor, backward_steps
+from ..autograd import Function, backward_steps
 from ..nn import Module, Parameter
+from ..tensor import Tensor
+from ..tracing.paths import module_paths
 
 Array = numpy.ndarray
 
@@ -47,7 +49,8 @@ def operations(model: Module, input_size: tuple[int, int, int]) -> list[Op]:
     Views (reshape) are left out: they move nothing. The model's mode is set to evaluation.
     """
     output = model.eval()(Tensor(numpy.zeros((1, *input_size), dtype=numpy.float32)))
-    steps = backward_steps(output, Tensor(numpy.ones_like(output.data)))
+    steps = [*backward_steps(output, Tensor(numpy.ones_like(output.data)), retain_graph=True)]
+    paths = module_paths(step.output for step in steps)
     ops = []
     for op, result, *_ in steps:
         if op.name == "reshape":
@@ -57,7 +60,7 @@ def operations(model: Module, input_size: tuple[int, int, int]) -> list[Op]:
         read = sum(t.size for t in inputs if not isinstance(t, Parameter))
         ops.append(
             Op(
-                op.path,
+                paths[result.order],
                 op.name,
                 flops(op, result),
                 read + result.size,

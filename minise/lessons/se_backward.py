@@ -21,8 +21,8 @@ import numpy
 from safetensors.numpy import load_file
 
 from .. import functional as F
-from ..autograd import Tensor
 from ..teach.check import Check, Exercise, Mistake, Point
+from ..tensor import Tensor
 
 Array = numpy.ndarray
 

@@ -20,8 +20,8 @@ from safetensors.numpy import load_file
 
 from .. import functional as F
 from .. import nn
-from ..autograd import Tensor
 from ..teach.check import Check, Exercise, Mistake, Point
+from ..tensor import Tensor
 
 Array = numpy.ndarray
 

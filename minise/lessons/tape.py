@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy
 
-from ..autograd import Tensor
 from ..teach.check import Check, Exercise, Mistake, Point
+from ..tensor import Tensor
 
 Array = numpy.ndarray
 

@@ -15,12 +15,13 @@ from typing import Any
 import numpy
 
 from .. import functional as F
-from ..autograd import Tensor, no_grad
+from ..autograd import no_grad
 from ..data import CIFAR10, CIFAR10_MEAN, CIFAR10_STD, CueDigits, Dataset
 from ..data.transforms import Normalize
 from ..nn import BatchNorm2d, Conv2d, Flatten, Linear, Module, ReLU, Sequential
 from ..optim import SGD, Optimizer
 from ..teach.check import Check, Exercise, Mistake, Point
+from ..tensor import Tensor
 
 Array = numpy.ndarray
 Batch = tuple[Array, Array]

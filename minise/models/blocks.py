@@ -14,9 +14,10 @@ A block's SE is one child, `se`, whichever place it has.
 from __future__ import annotations
 
 from .. import functional as F
-from ..autograd import Tensor
-from ..nn import BatchNorm2d, Conv2d, Identity, Module, init
-from .layers import ZeroPad, conv, conv_bn, projection
+from ..nn import BatchNorm2d, Conv2d, Identity, Module, SEBlock, init
+from ..tensor import Tensor
+from .fusion import bn_relu, conv_bn, conv_bn_relu, se_add, se_add_relu
+from .layers import ZeroPad, conv, projection
 from .options import Options
 
 
@@ -26,6 +27,7 @@ class ResidualBlock(Module):
     `expansion` is the ratio of a block's output channels to its `planes`.
     """
 
+    se: SEBlock
     expansion = 1
     last_norm = "bn2"  # the one that zero_init_residual silences
 
@@ -60,24 +62,24 @@ class ResidualBlock(Module):
             return ZeroPad(in_channels, self.out_channels, stride)
         return projection(in_channels, self.out_channels, stride)
 
-    def inside(self, conv: Conv2d, norm: BatchNorm2d, x: Tensor) -> Tensor:
-        """ReLU(BatchNorm(conv(x))); called by `branch` where "inside" has its SE, ahead of ReLU."""
+    def forward(self, x: Tensor) -> Tensor:
+        match self.placement:
+            case "standard":
+                return se_add_relu(self.se, self.branch(x), self.downsample(x))
+            case "pre":
+                return F.add_relu(self.branch(self.se(x)), self.downsample(x))
+            case "post":
+                return self.se(F.add_relu(self.branch(x), self.downsample(x)))
+            case "identity":
+                return se_add_relu(self.se, self.downsample(x), self.branch(x))
+            case _:  # none, or inside the branch
+                return F.add_relu(self.branch(x), self.downsample(x))
+
+    def gated_3x3(self, conv: Conv2d, norm: BatchNorm2d, x: Tensor) -> Tensor:
+        """ReLU(BatchNorm(conv(x))), with SE ahead of the ReLU where the placement is "inside"."""
         if self.placement == "inside":
             return F.relu(self.se(conv_bn(conv, norm, x)))
-        return conv_bn(conv, norm, x, relu=True)
-
-    def add(self, u: Tensor, shortcut: Tensor, relu: bool) -> Tensor:
-        """Branch + shortcut, with SE where the placement puts it at the sum; then ReLU or not."""
-        if self.placement == "standard":
-            return self.se(u, shortcut, relu=relu)  # s · u + shortcut
-        if self.placement == "identity":
-            return self.se(shortcut, u, relu=relu)  # s · shortcut + u
-        return F.add_relu(u, shortcut) if relu else u + shortcut
-
-    def forward(self, x: Tensor) -> Tensor:
-        u = self.branch(self.se(x) if self.placement == "pre" else x)
-        y = self.add(u, self.downsample(x), relu=True)
-        return self.se(y) if self.placement == "post" else y
+        return conv_bn_relu(conv, norm, x)
 
     def silence(self) -> None:
         """zero_init_residual: γ = 0 in the last BatchNorm, so the block starts as its shortcut."""
@@ -97,7 +99,7 @@ class BasicBlock(ResidualBlock):
         return self.conv1.out_channels
 
     def branch(self, x):
-        x = self.inside(self.conv1, self.bn1, x)
+        x = self.gated_3x3(self.conv1, self.bn1, x)
         return conv_bn(self.conv2, self.bn2, x)
 
 
@@ -130,8 +132,8 @@ class Bottleneck(ResidualBlock):
         return self.conv2.out_channels
 
     def branch(self, x):
-        x = conv_bn(self.conv1, self.bn1, x, relu=True)
-        x = self.inside(self.conv2, self.bn2, x)
+        x = conv_bn_relu(self.conv1, self.bn1, x)
+        x = self.gated_3x3(self.conv2, self.bn2, x)
         return conv_bn(self.conv3, self.bn3, x)
 
 
@@ -189,18 +191,26 @@ class PreActBlock(ResidualBlock):
         return self.conv1.out_channels
 
     def branch(self, x):
-        return self.conv2(self.bn2(self.gated(self.conv1(x)), relu=True))
+        return self.conv2(bn_relu(self.bn2, self.gated(self.conv1(x))))
 
     def gated(self, x: Tensor) -> Tensor:
         """Called by `branch` where "inside" has its SE: here it is ahead of the BatchNorm."""
         return self.se(x) if self.placement == "inside" else x
 
     def forward(self, x):
-        active = self.bn1(x, relu=True)
+        active = bn_relu(self.bn1, x)
         shortcut = x if isinstance(self.downsample, Identity) else self.downsample(active)
-        u = self.branch(self.se(active) if self.placement == "pre" else active)
-        y = self.add(u, shortcut, relu=False)
-        return self.se(y) if self.placement == "post" else y
+        match self.placement:
+            case "standard":
+                return se_add(self.se, self.branch(active), shortcut)
+            case "pre":
+                return self.branch(self.se(active)) + shortcut
+            case "post":
+                return self.se(self.branch(active) + shortcut)
+            case "identity":
+                return se_add(self.se, shortcut, self.branch(active))
+            case _:  # none, or inside the branch
+                return self.branch(active) + shortcut
 
 
 class PreActBottleneck(PreActBlock):
@@ -219,5 +229,5 @@ class PreActBottleneck(PreActBlock):
         return self.conv2.out_channels
 
     def branch(self, x):
-        x = self.gated(self.conv2(conv_bn(self.conv1, self.bn2, x, relu=True)))
-        return self.conv3(self.bn3(x, relu=True))
+        x = self.gated(self.conv2(conv_bn_relu(self.conv1, self.bn2, x)))
+        return self.conv3(bn_relu(self.bn3, x))

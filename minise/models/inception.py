@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .. import functional as F
-from ..autograd import Tensor
 from ..nn import Linear, Module, Sequential
-from ..ops import cat
+from ..ops.shape import cat
+from ..tensor import Tensor
 from .layers import ConvBN, classify, init_weights
 from .options import Options
 

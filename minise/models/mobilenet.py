@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..autograd import Tensor
 from ..nn import Linear, Module, Sequential
+from ..tensor import Tensor
 from .layers import ConvBN, classify, init_weights
 from .options import Options
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..nn import Module, SEBlock
+from ..nn import SEBlock
 from ..nn.se import GATES, SQUEEZES
 
 PLACEMENTS = ("standard", "pre", "post", "identity", "inside")
@@ -51,7 +51,7 @@ class Options:
         """Whether the blocks of this stage (counted from 1) get SE."""
         return self.se and (self.stages is None or stage in self.stages)
 
-    def se_block(self, channels: int) -> Module:
+    def se_block(self, channels: int) -> SEBlock:
         hidden = None
         if self.se_width == "timm":
             hidden = round_to_eight(channels / self.reduction)

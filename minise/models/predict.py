@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import numpy
 
 from .. import functional as F
-from ..autograd import Tensor, no_grad
+from ..autograd import no_grad
 from ..backend import get
 from ..backend.gpu.memory import explained
 from ..data import images
 from ..nn import Module
+from ..tensor import Tensor
 from . import registry, weights
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .. import functional as F
-from ..autograd import Tensor
 from ..nn import BatchNorm2d, Dropout, Linear, Module, Sequential
+from ..tensor import Tensor
 from .blocks import (
     BasicBlock,
     Bottleneck,
@@ -14,7 +14,8 @@ from .blocks import (
     ResNeXtBottleneck,
     SENetBottleneck,
 )
-from .layers import classify, conv, conv_bn, init_weights
+from .fusion import bn_relu, conv_bn_relu
+from .layers import classify, conv, init_weights
 from .options import Options
 
 
@@ -65,7 +66,7 @@ class CifarResNet(Module):
         finish(self, options)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = conv_bn(self.conv1, self.bn1, x, relu=True)
+        x = conv_bn_relu(self.conv1, self.bn1, x)
         x = self.layer3(self.layer2(self.layer1(x)))
         return classify(x, self.fc)
 
@@ -94,7 +95,7 @@ class PreActCifarResNet(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.layer3(self.layer2(self.layer1(self.conv1(x))))
-        return classify(self.bn(x, relu=True), self.fc)
+        return classify(bn_relu(self.bn, x), self.fc)
 
 
 class ResNet(Module):
@@ -126,7 +127,7 @@ class ResNet(Module):
         return 64
 
     def stem(self, x: Tensor) -> Tensor:
-        return conv_bn(self.conv1, self.bn1, x, relu=True)
+        return conv_bn_relu(self.conv1, self.bn1, x)
 
     def features(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, C, H/32, W/32)"""
@@ -158,9 +159,9 @@ class SENet154(ResNet):
         return 128
 
     def stem(self, x: Tensor) -> Tensor:
-        x = conv_bn(self.conv1, self.bn1, x, relu=True)
-        x = conv_bn(self.conv2, self.bn2, x, relu=True)
-        return conv_bn(self.conv3, self.bn3, x, relu=True)
+        x = conv_bn_relu(self.conv1, self.bn1, x)
+        x = conv_bn_relu(self.conv2, self.bn2, x)
+        return conv_bn_relu(self.conv3, self.bn3, x)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.adaptive_avg_pool2d(self.features(x), 1).flatten(1)

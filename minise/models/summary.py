@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy
 
-from ..autograd import Tensor, no_grad
+from ..autograd import no_grad
 from ..nn import Conv2d, Identity, Linear, Module, SEBlock
+from ..tensor import Tensor
 
 
 @dataclass(frozen=True)

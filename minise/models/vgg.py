@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .. import functional as F
-from ..autograd import Tensor
 from ..nn import Dropout, Linear, Module, ReLU, Sequential
+from ..tensor import Tensor
 from .layers import ConvBN, init_weights
 from .options import Options
 

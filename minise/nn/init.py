@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import backend
-from ..autograd import Tensor
+from ..tensor import Tensor
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:

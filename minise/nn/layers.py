@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy
 
 from .. import functional as F
-from ..autograd import Tensor
 from ..creation import ones, zeros
-from ..functional import IntPair
+from ..ops.arguments import IntPair, pair
+from ..ops.conv import borders
+from ..tensor import Tensor
 from . import init
 from .module import Module, Parameter
 
@@ -49,23 +50,17 @@ class Conv2d(Module):
                 f"groups={groups}, in_channels={in_channels}, out_channels={out_channels}"
             )
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size = F.pair("Conv2d", "kernel_size", kernel_size, 1)
-        self.stride = F.pair("Conv2d", "stride", stride, 1)
-        self.dilation = F.pair("Conv2d", "dilation", dilation, 1)
-        self.padding = self._checked_padding(padding)
+        self.kernel_size = pair("Conv2d", "kernel_size", kernel_size, 1)
+        self.stride = pair("Conv2d", "stride", stride, 1)
+        self.dilation = pair("Conv2d", "dilation", dilation, 1)
+        if not isinstance(padding, str):
+            padding = pair("Conv2d", "padding", padding, 0)
+        borders(padding, self.kernel_size, self.stride, self.dilation, "Conv2d", ValueError)
+        self.padding = padding
         self._check_padding_mode(padding_mode)
         self.weight = Parameter(zeros(out_channels, in_channels // groups, *self.kernel_size))
         self.bias = _bias(out_channels, bias)
         self.reset_parameters()
-
-    def _checked_padding(self, padding: IntPair | str) -> tuple[int, int] | str:
-        if not isinstance(padding, str):
-            return F.pair("Conv2d", "padding", padding, 0)
-        if padding not in ("same", "valid"):
-            raise ValueError(f"Conv2d: padding must be 'same' or 'valid', got {padding!r}")
-        if padding == "same" and self.stride != (1, 1):
-            raise ValueError(f"Conv2d: padding='same' needs stride 1, got {self.stride}")
-        return padding
 
     @staticmethod
     def _check_padding_mode(padding_mode: str) -> None:
@@ -193,17 +188,20 @@ class BatchNorm2d(Module):
             if param is not None:
                 init.constant_(param, value)
 
-    def forward(self, input: Tensor, relu: bool = False) -> Tensor:
-        """relu=True applies ReLU to the result in the same op."""
+    def forward(self, input: Tensor) -> Tensor:
+        return self.normalise(F.batch_norm, input)
+
+    def normalise(self, batch_norm: Callable[..., Tensor], input: Tensor) -> Tensor:
+        """Forward by `F.batch_norm`, or by the function that is fused with what follows."""
         if input.ndim != 4:
             raise ValueError(
                 f"batch_norm: expected 4D input (N, C, H, W), got {input.ndim}D {input.shape}"
             )
         # Without buffers there is nothing else to normalise with, in evaluation either.
         from_batch = self.training or self.running_mean is None
-        return F.batch_norm(
+        return batch_norm(
             input, self.running_mean, self.running_var, self.weight, self.bias,
-            from_batch, self._step() if from_batch else 0.0, self.eps, relu=relu,
+            from_batch, self._step() if from_batch else 0.0, self.eps,
         )  # fmt: skip
 
     def _step(self) -> float:

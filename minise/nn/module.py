@@ -3,9 +3,10 @@
 An op computes; a module remembers. A module's attributes that are `Parameter`s or modules are
 registered as they are assigned, so the tree can be walked: to train it, save it, move it, print it.
 
-Every op that runs inside a module call records the path of that module in the tree, such as
-`layer1.0.se.fc1`. The path is what `named_modules` of the outermost module of the call says, so
-it does not matter how the module was reached: lists are never called themselves.
+A call of a module has a path in the tree, such as `layer1.0.se.fc1`: what `named_modules` of the
+outermost module of the call says, so it does not matter how the module was reached. Errors name it,
+and the op that made the output of a call is marked with it, from which minise/tracing/paths.py
+finds the module of every op of a graph.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from typing import Any, NamedTuple, TypeVar
 import numpy
 
 from .. import backend
-from ..autograd import Array, Tensor, current_module_path, module_path
+from ..autograd import Array, next_order
 from ..creation import zeros_like
+from ..tensor import Tensor
 
 
 class Parameter(Tensor):
@@ -57,10 +59,18 @@ class HookHandle:
         self._hooks.pop(self._key, None)
 
 
+class Call(NamedTuple):
+    """The mark that a module leaves on the op that made its output."""
+
+    start: int  # what the call made has a higher order
+    path: str
+
+
 class _Calls(threading.local):
     """The calls that are under way in this thread."""
 
     paths: dict[Module, str] | None = None  # of all modules below the outermost one being called
+    path: str = ""  # of the innermost one
 
 
 _calls = _Calls()
@@ -104,24 +114,31 @@ class Module:
     # Calling
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the hooks and `forward`; ops and errors in there learn the path of this module."""
-        paths = _calls.paths
+        """Run the hooks and `forward`."""
+        return self.call(self._run_with_hooks, *args, **kwargs)
+
+    def call(self, body: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """body(*args, **kwargs) as a call of this module: errors and ops in it get its path."""
+        paths, outer = _calls.paths, _calls.path
         is_outermost = paths is None
         if paths is None:
             paths = _calls.paths = {module: path for path, module in self.named_modules()}
         # A module outside of the tree works on behalf of the one that calls it.
-        path = paths.get(self, current_module_path())
+        path = _calls.path = paths.get(self, outer)
+        start = next_order()
         try:
-            with module_path(path):
-                return self._run(args, kwargs)
+            output = body(*args, **kwargs)
         except (ValueError, TypeError, RuntimeError, IndexError) as error:
             _say_where(error, path)
             raise
         finally:
+            _calls.path = outer
             if is_outermost:
                 _calls.paths = None
+        _mark(output, Call(start, path))
+        return output
 
-    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _run_with_hooks(self, *args: Any, **kwargs: Any) -> Any:
         for hook in tuple(self._forward_pre_hooks.values()):
             changed = hook(self, args)
             if changed is not None:
@@ -463,3 +480,13 @@ def _say_where(error: Any, path: str) -> None:
     error.module_path = path
     if path and len(error.args) == 1 and isinstance(error.args[0], str):
         error.args = (f"{error.args[0]} (in module {path})",)
+
+
+def _mark(output: Any, call: Call) -> None:
+    """Leave the mark of a call on the op behind each tensor of its output that it made itself."""
+    if isinstance(output, Tensor):
+        if output.op is not None and output.order > call.start:
+            vars(output.op).setdefault("calls", []).append(call)
+    elif isinstance(output, (tuple, list)):
+        for part in output:
+            _mark(part, call)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .. import functional as F
-from ..autograd import Tensor
 from ..ops.arguments import whole
+from ..tensor import Tensor
 from .layers import Linear
 from .module import Module
 
@@ -80,13 +80,12 @@ class SEBlock(Module):
         self.fc2 = Linear(hidden, channels, bias=bias)
         self.gate = None
 
-    def forward(self, u: Tensor, shortcut: Tensor | None = None, relu: bool = False) -> Tensor:
-        """s · u, or s · u + shortcut in one op (Axpy) where a shortcut is given.
+    def forward(self, u: Tensor) -> Tensor:
+        return u * self.gates(u)
 
-        relu=True applies ReLU to the sum in the same op.
-        """
-        s = self.excite(self.squeeze(u))
-        return u * s if shortcut is None else F.axpy(s, u, shortcut, relu=relu)
+    def gates(self, u: Tensor) -> Tensor:
+        """s, one gate per channel of each image: (N, C, H, W) -> (N, C, 1, 1)."""
+        return self.excite(self.squeeze(u))
 
     def squeeze(self, u: Tensor) -> Tensor:
         """One number per channel: (N, C, H, W) -> (N, C)."""

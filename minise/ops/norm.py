@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from ..autograd import Function
-from .activation import ThenReLU
+from typing import TYPE_CHECKING, Any
+
+from .. import backend
+from ..autograd import Array, Function
+from .arguments import check_floats, check_number, same_dtype
 from .broadcast import sum_in_double
 
+if TYPE_CHECKING:
+    from ..tensor import Tensor
 
-class BatchNorm(Function):
+
+class BatchNorm(Function, kernel="batch_norm"):
     """x (N, C, ...), weight γ (C,), bias β (C,) -> y (N, C, ...), normalised per channel.
 
     With `mean` and `var` given (C,) these constants are used (evaluation); otherwise those of the
@@ -23,11 +29,18 @@ class BatchNorm(Function):
         "dx = γ / √(var + ε) · (dy - mean(dy) - x̂ · mean(dy · x̂))"
     )
 
-    def __init__(self, eps=1e-5, mean=None, var=None, running=None):
+    rectifies = False
+    mean: Array
+    var: Array
+
+    def __init__(
+        self, eps: float = 1e-5, mean: Array | None = None, var: Array | None = None,
+        running: tuple[Array, Array, float] | None = None,
+    ) -> None:  # fmt: skip
         self.eps, self.mean, self.var, self.running = eps, mean, var, running
         self.from_batch = mean is None
 
-    def forward(self, x, weight, bias):
+    def forward(self, x: Array, weight: Array, bias: Array) -> Array:
         self.axes = (0, *range(2, x.ndim))
         self.count = x.size // x.shape[1]
         if self.from_batch:
@@ -42,7 +55,7 @@ class BatchNorm(Function):
         self.normalised = centred * self.per_channel(self.inverse_std, x)  # x̂
         return self.normalised * self.per_channel(weight, x) + self.per_channel(bias, x)
 
-    def backward(self, grad):
+    def backward(self, grad: Array) -> Any:
         dbias = sum_in_double(grad, self.axes)  # (C,)
         dweight = sum_in_double(grad * self.normalised, self.axes)  # (C,)
         dx = grad
@@ -52,7 +65,7 @@ class BatchNorm(Function):
         dx = dx * self.per_channel(self.weight * self.inverse_std, grad)
         return dx, dweight, dbias
 
-    def update_running(self):
+    def update_running(self) -> None:
         """Move the running statistics towards those of the batch, in place."""
         if self.running is None:
             return
@@ -63,17 +76,73 @@ class BatchNorm(Function):
             running += momentum * batch
 
     @staticmethod
-    def per_channel(values, x):
+    def per_channel(values: Array, x: Array) -> Array:
         """(C,) with the axes of x, to broadcast: (1, C, 1, ...)."""
         return values.reshape(1, -1, *[1] * (x.ndim - 2))
 
 
-class BatchNormReLU(ThenReLU, BatchNorm):
-    """BatchNorm and the ReLU behind it as one op."""
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """y = γ · (x - mean) / √(var + ε) + β, per channel of input (N, C, ...).
 
-    name = "batch_norm_relu"
-    formula = "x̂ = (x - mean) / √(var + ε),  y = max(γ · x̂ + β, 0)"
-    derivative = (
-        "dv = dy where y > 0, else 0,  dβ = Σ dv,  dγ = Σ dv · x̂,  "
-        "dx = γ / √(var + ε) · (dv - mean(dv) - x̂ · mean(dv · x̂))"
-    )
+    In training mean and var are those of the batch, and the running statistics move towards them
+    in place: running = (1 - momentum) · running + momentum · batch, with the variance divided by
+    count - 1. In evaluation the running statistics are used.
+
+    Raises ValueError if training has only one value per channel, RuntimeError for wrong shapes or
+    dtypes.
+    """
+    arguments = (input, running_mean, running_var, weight, bias, training, momentum, eps)
+    return normalise(BatchNorm, *arguments)
+
+
+def normalise(
+    kind: type[BatchNorm], input: Tensor, running_mean: Tensor | None, running_var: Tensor | None,
+    weight: Tensor | None, bias: Tensor | None, training: bool, momentum: float, eps: float,
+) -> Tensor:  # fmt: skip
+    """`batch_norm` by this class of ops."""
+    check_floats("batch_norm", input=input)
+    check_number("batch_norm", "eps", eps)
+    check_number("batch_norm", "momentum", momentum)
+    if eps < 0:
+        raise ValueError(f"batch_norm: eps must be >= 0, got {eps}")
+    if input.ndim < 2:
+        raise RuntimeError(f"batch_norm: input must be (N, C, ...), got shape {input.shape}")
+    channels = input.shape[1]
+    parameters = {
+        "running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias
+    }  # fmt: skip
+    same_dtype("batch_norm", input=input, **parameters)
+    for name, tensor in parameters.items():
+        if tensor is not None and tensor.shape != (channels,):
+            raise RuntimeError(
+                f"batch_norm: {name} must have shape ({channels},) for input {input.shape}, "
+                f"got {tensor.shape}"
+            )
+    xp = backend.of(input.data).xp
+    gamma = input.new(xp.ones(channels, dtype=input.dtype)) if weight is None else weight
+    beta = input.new(xp.zeros(channels, dtype=input.dtype)) if bias is None else bias
+    if not training:
+        if running_mean is None or running_var is None:
+            raise RuntimeError("batch_norm: evaluation needs running_mean and running_var")
+        return kind(eps, running_mean.data, running_var.data)(input, gamma, beta)
+
+    if (running_mean is None) != (running_var is None):
+        raise ValueError("batch_norm: expected both running_mean and running_var, or neither")
+    count = input.size // channels if channels else 0
+    if count == 1:
+        raise ValueError(
+            f"batch_norm: training needs more than one value per channel, got input {input.shape}"
+        )
+    running = None
+    if running_mean is not None and running_var is not None:
+        running = running_mean.data, running_var.data, momentum
+    return kind(eps, running=running)(input, gamma, beta)

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import numpy
 
 from .. import backend
-from ..autograd import Array, Tensor
+from ..autograd import Array
+from ..tensor import Tensor
 from .optimizer import Optimizer, Options, State, check_not_negative, kernel_for, number, on_device
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy
 
 from .. import backend
-from ..autograd import Array, Tensor
+from ..autograd import Array
+from ..tensor import Tensor
 
 Options = dict[str, Any]
 State = dict[str, Any]

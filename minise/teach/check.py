@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from ..autograd import Tensor
+from ..tensor import Tensor
 from .compare import Comparison, compare, kind
 
 TOLERANCE = 1e-9  # largest relative error, in float64: rounding stays far below, mistakes far above

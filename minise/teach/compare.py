@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from ..autograd import Tensor
+from ..tensor import Tensor
 
 
 class Comparison(NamedTuple):

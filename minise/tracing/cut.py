@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..autograd import Array, Function, Step, Tensor, backward_steps
+from ..autograd import Array, Function, Step, backward_steps
+from ..tensor import Tensor
 
 
 def walk(loss: Tensor, gradient: Tensor | None) -> Iterator[Step]:
@@ -24,11 +25,14 @@ def walk(loss: Tensor, gradient: Tensor | None) -> Iterator[Step]:
 
 def leaf_gradients(loss: Tensor, gradient: Tensor | None) -> dict[int, Array]:
     """What a backward would add to the leaves' `.grad`, by `id` of the leaf."""
-    gradients = {}
+    gradients: dict[int, Array] = {}
     for step in walk(loss, gradient):
-        for tensor, total in zip(step.op.graph_inputs(), step.accumulated):
-            if tensor.op is None and total is not None:
-                gradients[id(tensor)] = total
+        inputs, op = step.op.graph_inputs(), step.op
+        for tensor, part, needed in zip(inputs, step.contributions, op.needs):
+            if tensor.op is None and needed:
+                part = op.xp.zeros_like(tensor.data) if part is None else part
+                before = gradients.get(id(tensor))
+                gradients[id(tensor)] = part if before is None else before + part
     return gradients
 
 

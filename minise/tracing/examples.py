@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from .. import backend, models
 from .. import functional as F
-from ..autograd import Tensor
 from ..backend import random
 from ..creation import randn, tensor
 from ..nn import SEBlock
+from ..tensor import Tensor
 from .record import trace
 from .trace import Trace
 

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..autograd import Function, Tensor
+from ..autograd import Function
 from ..nn import Module, SEBlock
+from ..tensor import Tensor
 
 # The two ways from an SE block's input to its output, by the op that each begins with.
 SE_PATHS = {
@@ -63,17 +64,19 @@ class Names:
             names.append(name if times[name] == 1 else name + subscript(seen[name]))
         return names
 
-    def role(self, op: Function, argument: int, parameters: tuple[str, ...], ways: int) -> str:
+    def role(
+        self, op: Function, path: str, argument: int, parameters: tuple[str, ...], ways: int
+    ) -> str:
         """What the way back through `op` to one of its inputs is called, one way of so many."""
         parameter = parameters[argument]
-        if ways > 1 and isinstance(self.modules.get(op.path), SEBlock) and op.name in SE_PATHS:
+        if ways > 1 and isinstance(self.modules.get(path), SEBlock) and op.name in SE_PATHS:
             return "shortcut" if parameter == "shortcut" else SE_PATHS[op.name]
         inputs = op.graph_inputs()
         twice = sum(inputs[argument] is other for other in inputs) > 1
         return (
             f"through {op.name}"
             + (f", as {parameter}" if twice else "")
-            + (f" in {op.path}" if op.path else "")
+            + (f" in {path}" if path else "")
         )
 
 

@@ -12,10 +12,13 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..autograd import Array, Function, Tensor
+from .. import backend
+from ..autograd import Array, Function
 from ..nn import Parameter
+from ..tensor import Tensor
 from .cut import changes_without, walk
 from .names import Names
+from .paths import module_paths
 from .rules import (
     axes_reduced,
     axes_repeated,
@@ -61,10 +64,11 @@ def trace(
         caller = sys._getframe(1)
         names = {**caller.f_locals, **caller.f_globals, **caller.f_locals}  # locals come first
     tensors, arrivals = follow(loss, gradient)
+    paths = module_paths(tensors)
     called = Names(names, tensors)
     index = {id(tensor): i for i, tensor in enumerate(tensors)}
     nodes = [
-        make_node(i, tensor, name, called.knows(tensor), index)
+        make_node(i, tensor, name, called.knows(tensor), index, paths.get(tensor.order, ""))
         for i, (tensor, name) in enumerate(zip(tensors, called.of(tensors)))
     ]
     size = sum(tensor.size for tensor in tensors)
@@ -76,7 +80,7 @@ def trace(
         op, argument, source = arrival.op, arrival.argument, id(arrival.source)
         seen[source] += 1
         node = nodes[index[id(arrival.output)]]
-        role = called.role(op, argument, node.parameters, expected[source])
+        role = called.role(op, node.path, argument, node.parameters, expected[source])
         cut = None
         if small:
             wrong = changes_without(loss, gradient, op, argument)
@@ -116,23 +120,22 @@ def follow(loss: Tensor, gradient: Tensor | None) -> tuple[list[Tensor], list[Ar
                 continue
             value = Values.of(part)
             before, _ = totals.get(id(source), (None, None))
-            total = step.accumulated[argument]
-            if any(source is later for later in inputs[argument + 1 :]):
-                # x * x contributes twice to x; the engine's sum already holds both.
-                total = part if before is None else before + part
+            total = part if before is None else backend.of(part).add(before, part)
             kept = value if before is None else Values.of(total)
             totals[id(source)] = total, kept
             arrivals.append(Arrival(step.op, step.output, argument, source, came_in, value, kept))
     return sorted(tensors.values(), key=lambda tensor: tensor.order), arrivals
 
 
-def make_node(index: int, tensor: Tensor, name: str, named: bool, by_id: dict[int, int]) -> Node:
+def make_node(
+    index: int, tensor: Tensor, name: str, named: bool, by_id: dict[int, int], path: str
+) -> Node:
     value, op = Values.of(tensor.data), tensor.op
     if op is None:
         kind = "parameter" if isinstance(tensor, Parameter) else "input"
         return Node(index, name, kind if tensor.requires_grad else "constant", named, value)
     inputs = op.graph_inputs()
-    forward, backward = sources_of(op, tensor.data)
+    forward, backward = sources_of(op)
     return Node(
         index=index,
         name=name,
@@ -142,7 +145,7 @@ def make_node(index: int, tensor: Tensor, name: str, named: bool, by_id: dict[in
         op=op.name,
         formula=op.formula,
         derivative=op.derivative,
-        path=op.path,
+        path=path,
         forward=forward,
         backward=backward,
         inputs=tuple(by_id[id(source)] for source in inputs),

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy
 
-from .. import backend
-from ..autograd import Array, Function
+from ..autograd import Function
 from ..ops.reduce import Reduction
 from ..ops.shape import Expand
 
@@ -94,10 +93,10 @@ def equation_of(rule: str, names: dict[str, str], output: str, source: str) -> s
     return f"∂L/∂{source} += " + re.sub(r"\bdy\b", f"∂L/∂{output}", right)
 
 
-def sources_of(op: Function, output: Array) -> tuple[list[Source], list[Source]]:
+def sources_of(op: Function) -> tuple[list[Source], list[Source]]:
     """The lines that ran, forward and backward: of the class, or of the backend's fast kernel."""
-    if op.fast_backward is not None:
-        forward, backward = ([kernel] for kernel in backend.of(output).fast[op.name])
+    if op.kernel is not None:
+        forward, backward = [op.kernel.forward], [op.kernel.backward]
     else:
         forward, backward = definitions(op, "forward"), definitions(op, "backward")
     return [*filter(None, map(source, forward))], [*filter(None, map(source, backward))]

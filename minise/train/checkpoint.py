@@ -22,11 +22,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialize
 
 from .. import files
-from ..autograd import Tensor
 from ..backend import random
 from ..nn import Module
 from ..optim import Optimizer
 from ..optim.lr_scheduler import LRScheduler
+from ..tensor import Tensor
 
 FILE = "state.safetensors"
 

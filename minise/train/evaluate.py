@@ -9,11 +9,12 @@ import numpy
 
 from .. import backend
 from .. import functional as F
-from ..autograd import Tensor, no_grad
+from ..autograd import no_grad
 from ..backend.gpu.memory import explained
 from ..data import DataLoader, Dataset
 from ..data.transforms import Transform
 from ..nn import Module
+from ..tensor import Tensor
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ import numpy
 
 from .. import backend
 from .. import functional as F
-from ..autograd import Array, Tensor
+from ..autograd import Array
 from ..backend import CaptureError
 from ..nn import Module
 from ..optim import Optimizer
+from ..tensor import Tensor
 
 Result = tuple[Array, Array]  # mean loss and number of hits, as arrays of the device
 

@@ -11,8 +11,9 @@ from strict_array import StrictArray, strict_backend, to_strict
 
 import minise
 from minise import Tensor, backend
-from minise.backend import registry
+from minise.backend import Kernel, registry
 from minise.backend.gpu import cupy_backend
+from minise.ops.activation import Tanh
 
 
 @pytest.fixture(autouse=True)
@@ -219,8 +220,12 @@ def test_import_loads_nothing_heavy():
 @pytest.fixture
 def fast_tanh(monkeypatch):
     """A fast kernel for tanh that leaves a trace: it returns constants nobody could mistake."""
-    pair = (lambda op, x: np.full_like(x, 10), lambda op, grad: np.full_like(grad, 100))
-    monkeypatch.setitem(backend.get("numpy").fast, "tanh", pair)
+    kernel = Kernel(
+        lambda op, x: True,
+        lambda op, x: np.full_like(x, 10),
+        lambda op, grad: np.full_like(grad, 100),
+    )
+    monkeypatch.setitem(backend.get("numpy").kernels, Tanh, kernel)
 
 
 def zero():
@@ -260,8 +265,8 @@ def test_backward_follows_the_forward_that_ran(fast_tanh):
 
 
 def test_fast_backward_is_checked_like_the_plain_one(monkeypatch):
-    pair = (lambda op, x: x, lambda op, grad: grad[:1])
-    monkeypatch.setitem(backend.get("numpy").fast, "tanh", pair)
+    kernel = Kernel(lambda op, x: True, lambda op, x: x, lambda op, grad: grad[:1])
+    monkeypatch.setitem(backend.get("numpy").kernels, Tanh, kernel)
     with pytest.raises(RuntimeError, match=r"tanh\.backward: the gradient of input 0 must have"):
         zero().tanh().sum().backward()
 

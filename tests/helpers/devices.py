@@ -34,14 +34,14 @@ def require(name: str) -> backend.Backend:
 @contextmanager
 def own_kernels() -> Iterator[None]:
     """Inside, matrix products on the strict array can be recorded; on a GPU they always can."""
-    fast = backend.get("strict").fast
-    before = dict(fast)
-    fast.update(strict_recorder.own_kernels())
+    kernels = backend.get("strict").kernels
+    before = dict(kernels)
+    kernels.update(strict_recorder.own_kernels())
     try:
         yield
     finally:
-        fast.clear()
-        fast.update(before)
+        kernels.clear()
+        kernels.update(before)
 
 
 def never_waits(device: str, work: Callable[[], Any]) -> None:

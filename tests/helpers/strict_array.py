@@ -34,6 +34,7 @@ import cupy_namespace
 import numpy as np
 
 from minise.backend import Backend
+from minise.backend.gpu.kernels.index import KERNELS
 
 NAMES = cupy_namespace.load()
 VERSION = NAMES["cupy"]["__version__"]
@@ -423,6 +424,7 @@ def strict_backend() -> Backend:
         xp=strict,
         array_type=StrictArray,
         to_numpy=from_strict,
+        offers=KERNELS,  # of the GPU's kernels the one that is array code
         recorder=StandIn,
         is_recording=lambda: strict.tape is not None,
     )

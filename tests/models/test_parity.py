@@ -17,7 +17,7 @@ from minise import backend, models, nn, optim
 from minise import functional as F
 from minise.models import blocks, resnet
 from minise.models.options import Options
-from minise.ops.se import AxpyReLU
+from minise.ops.fused import AxpyReLU
 
 torch = pytest.importorskip("torch")
 import torch_twins as twins  # noqa: E402  (needs torch)
@@ -250,13 +250,14 @@ def test_a_cut_scale_path_is_noticed(monkeypatch):
 
         return cut
 
-    kernels = backend.get("numpy").fast
-    forward, backward = kernels["axpy_relu"]
+    kernels = backend.get("numpy").kernels
+    kernel = kernels[AxpyReLU]
     monkeypatch.setattr(AxpyReLU, "backward", without_scale(AxpyReLU.backward))
     with backend.plain(), pytest.raises(AssertionError, match=r"^gradient of .* elements differ"):
         compare(*small("basic"), *SMALL)
     compare(*small("basic"), *SMALL)  # the fast one is still whole
-    monkeypatch.setitem(kernels, "axpy_relu", (forward, without_scale(backward)))
+    mistaken = kernel._replace(backward=without_scale(kernel.backward))
+    monkeypatch.setitem(kernels, AxpyReLU, mistaken)
     with pytest.raises(AssertionError, match=r"^gradient of .* elements differ"):
         compare(*small("basic"), *SMALL)
 

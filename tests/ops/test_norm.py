@@ -33,7 +33,7 @@ def batch_only(F, x, weight, bias):
 
 
 def with_relu(F, x, weight, bias):
-    return F.batch_norm(x, None, None, weight, bias, True, relu=True)
+    return F.batch_norm_relu(x, None, None, weight, bias, True)
 
 
 def relu_behind(F, x, weight, bias):
@@ -41,7 +41,7 @@ def relu_behind(F, x, weight, bias):
 
 
 def evaluation_with_relu(F, x, mean, var, weight, bias):
-    return F.batch_norm(x, mean, var, weight, bias, relu=True)
+    return F.batch_norm_relu(x, mean, var, weight, bias)
 
 
 def relu_behind_evaluation(F, x, mean, var, weight, bias):
@@ -71,7 +71,7 @@ def batch_norm_cases():
 
 def running_statistics_with_relu(F, x, mean, var):
     mean, var = mean * 1, var * 1
-    return F.batch_norm(x, mean, var, training=True, relu=True), mean, var
+    return F.batch_norm_relu(x, mean, var, training=True), mean, var
 
 
 def running_statistics_and_relu(F, x, mean, var):

@@ -22,7 +22,7 @@ def axpy_cases():
             theirs=lambda F, s, u, x: s * u + x,
         )  # fmt: skip
         yield parity.case(
-            f"{name}, relu", lambda F, s, u, x: F.axpy(s, u, x, relu=True), *shapes,
+            f"{name}, relu", lambda F, s, u, x: F.axpy_relu(s, u, x), *shapes,
             theirs=lambda F, s, u, x: F.relu(s * u + x),
         )  # fmt: skip
 
@@ -31,7 +31,7 @@ CASES = [
     *axpy_cases(),
     parity.case(
         "axpy with relu of zeros",
-        lambda F, s, u: F.axpy(s, u, -u, relu=True),
+        lambda F, s, u: F.axpy_relu(s, u, -u),
         parity.constant(parity.values([[[[1.0]], [[1.0]]]])), (1, 2, 3, 3),
         theirs=lambda F, s, u: F.relu(s * u - u),
     ),

@@ -8,8 +8,8 @@ from golden import make_optim as golden
 from safetensors.numpy import load_file
 
 from minise import optim
-from minise.autograd import Tensor
 from minise.optim import lr_scheduler
+from minise.tensor import Tensor
 
 schedules = pytest.mark.parametrize("case", golden.SCHEDULES)
 

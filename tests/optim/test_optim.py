@@ -11,8 +11,9 @@ from strict_array import StrictArray, strict, strict_backend
 
 import minise
 from minise import optim
-from minise.autograd import Function, Tensor
+from minise.autograd import Function
 from minise.backend import registry
+from minise.tensor import Tensor
 
 TOLERANCE = {"float32": 2e-6, "float64": 1e-12}  # relative, and absolute: the weights are about 1
 dtypes = pytest.mark.parametrize("dtype", TOLERANCE)

@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 from minise import backend, cli, models
 from minise import functional as F
-from minise.autograd import Tensor
 from minise.backend import random
 from minise.data import DataLoader
 from minise.models.weights import read_config
+from minise.tensor import Tensor
 from minise.train import Config, DivergedError, datasets, loop, run_folder, train
 from minise.train.interrupt import Interrupt
 
@@ -220,9 +220,9 @@ def test_twenty_steps_as_in_pytorch(stopped, options):
 @pytest.fixture(params=["op by op", "captured"])
 def device(request, monkeypatch, capsys):
     """The strict array: without and with kernels of our own for matrix products."""
-    for name, pair in strict_recorder.own_kernels().items():
+    for op, kernel in strict_recorder.own_kernels().items():
         if request.param == "captured":
-            monkeypatch.setitem(backend.get("strict").fast, name, pair)
+            monkeypatch.setitem(backend.get("strict").kernels, op, kernel)
     logs = []
     monkeypatch.setattr(
         strict_recorder.StandIn, "replay",

@@ -15,7 +15,7 @@ from strict_array import StrictArray, strict
 
 import minise
 from minise import backend, models, nn, optim
-from minise.autograd import Tensor
+from minise.tensor import Tensor
 from minise.train.step import WARM_UP, CapturedStep, Step, create
 
 STEPS = WARM_UP + 4
@@ -32,8 +32,8 @@ OPTIMIZERS = {
 @pytest.fixture
 def own_kernels(monkeypatch):
     """Matrix products by kernels of our own, instead of cuBLAS, which nobody can record."""
-    for name, pair in strict_recorder.own_kernels().items():
-        monkeypatch.setitem(backend.get("strict").fast, name, pair)
+    for op, kernel in strict_recorder.own_kernels().items():
+        monkeypatch.setitem(backend.get("strict").kernels, op, kernel)
 
 
 class Small(nn.Module):

@@ -1,11 +1,11 @@
-"""NumPy: always there. The fast kernels of the CPU are registered here, by op name."""
+"""NumPy: always there. Its fast kernels are those of kernels/."""
 
 from __future__ import annotations
 
 import numpy
 
 from ..registry import Backend
-from . import kernels as fast
+from . import kernels
 
 
 def create() -> Backend:
@@ -14,8 +14,8 @@ def create() -> Backend:
         xp=numpy,
         array_type=numpy.ndarray,
         to_numpy=numpy.asarray,
-        add=fast.add,
-        fast=dict(fast.KERNELS),
-        sgd=fast.sgd.step,
-        adam=fast.adam.step,
+        add=kernels.add,
+        offers=kernels.KERNELS,
+        sgd=kernels.sgd.step,
+        adam=kernels.adam.step,
     )

@@ -10,7 +10,7 @@ import numpy
 
 from ..capture import Recorder
 from ..registry import Backend
-from . import kernels as cuda
+from . import kernels
 from . import package as cupy_package
 
 
@@ -32,7 +32,7 @@ def create() -> Backend:
         ) from error
     cupy_package.check_driver(cupy)
 
-    labels = cuda.LabelCheck(cupy, cupy.asnumpy)
+    labels = kernels.LabelCheck(cupy, cupy.asnumpy)
 
     def to_numpy(array: Any) -> numpy.ndarray:
         labels.raise_if_wrong()
@@ -47,7 +47,7 @@ def create() -> Backend:
         return total - free, free
 
     def check_tf32() -> None:
-        cuda.launch.check_has_tf32(cupy.cuda.Device().compute_capability)
+        kernels.launch.check_has_tf32(cupy.cuda.Device().compute_capability)
 
     return Backend(
         name="cupy",
@@ -55,12 +55,12 @@ def create() -> Backend:
         array_type=cupy.ndarray,
         to_numpy=to_numpy,
         synchronize=synchronize,
-        add=cuda.add,
-        copies=partial(cuda.copies, cupy),
-        fast=dict(cuda.KERNELS),
+        add=kernels.add,
+        copies=partial(kernels.copies, cupy),
+        offers=kernels.KERNELS,
         check_labels=labels.check,
-        sgd=cuda.sgd.step,
-        adam=partial(cuda.adam.step, cupy),
+        sgd=kernels.sgd.step,
+        adam=partial(kernels.adam.step, cupy),
         recorder=new_recorder,
         is_recording=lambda: cupy.cuda.get_current_stream().is_capturing(),
         check_tf32=check_tf32,

@@ -22,7 +22,12 @@ from hypothesis import given, settings
 import minise
 from minise import Tensor, backend, optim
 from minise import functional as F
+from minise.backend import Kernel
 from minise.backend.cpu.kernels import KERNELS, adam, products, sgd, window_products, winograd
+from minise.models.fusion import se_add
+from minise.ops.activation import ReLU
+from minise.ops.conv import Conv2d
+from minise.ops.fused import AddReLU
 
 # Largest difference of values and of gradients, relative to the largest value.
 TOLERANCES = {"float64": (1e-10, 1e-9), "float32": (1e-5, 1e-4)}
@@ -46,7 +51,7 @@ def run(f: Callable[..., Tensor], arrays: list[Array], upstream: Array, constant
     """f of the arrays; those whose index is in `constant` ask for no gradient."""
     tensors = [Tensor(array, i not in constant) for i, array in enumerate(arrays)]
     y = f(*tensors)
-    ran_fast = y.op is not None and y.op.fast_backward is not None
+    ran_fast = y.op is not None and y.op.kernel is not None
     if y.requires_grad:
         y.backward(Tensor(upstream))
     gradients = [None if t.grad is None else t.grad.numpy() for t in tensors]
@@ -148,7 +153,7 @@ OPS: dict[str, tuple[Callable[..., Tensor], Callable[..., list[tuple[int, ...]]]
         lambda N, C, H, W: [(N, C, H, W), (6, C, 3, 3), (6,)],
     ),
     "conv2d_relu": (
-        lambda x, w, b: F.conv2d(x, w, b, padding=1, relu=True),
+        lambda x, w, b: F.conv2d_relu(x, w, b, padding=1),
         lambda N, C, H, W: [(N, C, H, W), (6, C, 3, 3), (6,)],
     ),
     "batch_norm": (
@@ -156,7 +161,7 @@ OPS: dict[str, tuple[Callable[..., Tensor], Callable[..., list[tuple[int, ...]]]
         lambda N, C, H, W: [(N, C, H, W), (C,), (C,)],
     ),
     "batch_norm_relu": (
-        lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True, relu=True),
+        lambda x, w, b: F.batch_norm_relu(x, None, None, w, b, training=True),
         lambda N, C, H, W: [(N, C, H, W), (C,), (C,)],
     ),
     "adaptive_avg_pool2d": (
@@ -168,7 +173,7 @@ OPS: dict[str, tuple[Callable[..., Tensor], Callable[..., list[tuple[int, ...]]]
         lambda N, C, H, W: [(N, C, 1, 1), (N, C, H, W), (N, C, H, W)],
     ),
     "axpy_relu": (
-        lambda s, u, x: F.axpy(s, u, x, relu=True),
+        lambda s, u, x: F.axpy_relu(s, u, x),
         lambda N, C, H, W: [(N, C, 1, 1), (N, C, H, W), (N, C, H, W)],
     ),
     "add_relu": (
@@ -231,7 +236,7 @@ def check(name: str, arrays: list[Array], **options: Any) -> Outcome:
 
 
 def test_every_kernel_has_a_case():
-    assert {*OPS, *LOSSES} == set(HOME.fast)
+    assert {*OPS, *LOSSES} == set(HOME.offers) == {op.name for op in HOME.kernels}
 
 
 @ops
@@ -802,7 +807,7 @@ def test_batch_norm_evaluation(dtype, relu, affine, shape):
     C = shape[1]
     statistics = [numbers((C,), dtype, 3), numpy.abs(numbers((C,), dtype, 4)) + 0.5]
     given = [numbers((C,), dtype, 5), numbers((C,), dtype, 6)] if affine else []
-    evaluate = lambda x, m, v, *wb: F.batch_norm(x, m, v, *wb, relu=relu)  # noqa: E731
+    evaluate = F.batch_norm_relu if relu else F.batch_norm
     x = images(shape, dtype)
     with backend.plain(), minise.no_grad():
         before = F.batch_norm(*map(Tensor, [x, *statistics, *given])).numpy()
@@ -813,15 +818,15 @@ def test_batch_norm_evaluation(dtype, relu, affine, shape):
 @dtypes
 @pytest.mark.parametrize("relu", [False, True])
 def test_batch_norm_updates_the_running_statistics(dtype, relu):
-    found = []
+    found, batch_norm = [], F.batch_norm_relu if relu else F.batch_norm
     for fast in (True, False):
         mean, var = minise.zeros(5, dtype=dtype), minise.ones(5, dtype=dtype)
         x = Tensor(images((6, 5, 8, 8), dtype) + 3)
         if fast:
-            F.batch_norm(x, mean, var, training=True, relu=relu)
+            batch_norm(x, mean, var, training=True)
         else:
             with backend.plain():
-                F.batch_norm(x, mean, var, training=True, relu=relu)
+                batch_norm(x, mean, var, training=True)
         found.append((mean.numpy(), var.numpy()))
     for ours, wanted in zip(*found):
         assert_close(ours, wanted, TOLERANCES[dtype][0], "running statistic")
@@ -924,7 +929,7 @@ def test_the_gradient_of_an_se_block(dtype):
     se = minise.nn.SEBlock(24, 4)
     se = se.double() if dtype == "float64" else se
     shape = (4, 24, 20, 20)
-    compare(lambda u, x: se(u, x), images(shape, dtype), images(shape, dtype, 1))
+    compare(lambda u, x: se_add(se, u, x), images(shape, dtype), images(shape, dtype, 1))
 
 
 # --- the comparison notices mistakes --------------------------------------------------------------
@@ -936,7 +941,7 @@ def loses_a_tap(op, x, weight, bias=None):
     return FORWARD(op, x, weight) if bias is None else FORWARD(op, x, weight, bias)
 
 
-FORWARD, BACKWARD = KERNELS["conv2d"]
+SUITS, FORWARD, BACKWARD = KERNELS["conv2d"]
 
 
 def one_pixel_wrong(op, grad):
@@ -958,22 +963,22 @@ def one_pixel_wrong(op, grad):
 )
 def test_a_mistake_is_noticed(monkeypatch, dtype, mistake, message):
     arrays = arguments("conv2d", (2, 3, 5, 7), dtype)
-    monkeypatch.setitem(HOME.fast, "conv2d", mistake)
+    monkeypatch.setitem(HOME.kernels, Conv2d, Kernel(SUITS, *mistake))
     with pytest.raises(AssertionError, match=message):
         check("conv2d", arrays)
 
 
 def test_a_wrong_channel_is_noticed(monkeypatch):
-    add = HOME.fast["add_relu"]
-    swapped = (lambda op, a, b: add[0](op, a, b[:, ::-1].copy(order="K")), add[1])
-    monkeypatch.setitem(HOME.fast, "add_relu", swapped)
+    add = HOME.kernels[AddReLU]
+    swapped = lambda op, a, b: add.forward(op, a, b[:, ::-1].copy(order="K"))  # noqa: E731
+    monkeypatch.setitem(HOME.kernels, AddReLU, add._replace(forward=swapped))
     with pytest.raises(AssertionError, match=r"^output: .* off"):
         check("add_relu", arguments("add_relu", (2, 3, 5, 7), "float32"))
 
 
 def test_a_gradient_at_a_tie_is_noticed(monkeypatch):
-    relu = HOME.fast["relu"]
-    monkeypatch.setitem(HOME.fast, "relu", (relu[0], lambda op, grad: grad))
+    mistake = HOME.kernels[ReLU]._replace(backward=lambda op, grad: grad)
+    monkeypatch.setitem(HOME.kernels, ReLU, mistake)
     with pytest.raises(AssertionError, match=r"^gradient of input 0"):
         test_ties_at_zero("relu", "float64")
 

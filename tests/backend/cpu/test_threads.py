@@ -304,8 +304,8 @@ def inputs(seed: int = 0) -> list[numpy.ndarray]:
 def step(seed: int = 0) -> list[numpy.ndarray]:
     """A small net's output and gradients, through every kind of kernel."""
     x, w, weight, bias = (Tensor(array, True) for array in inputs(seed))
-    u = F.batch_norm(F.conv2d(x, w, padding=1), None, None, weight, bias, training=True, relu=True)
-    y = F.axpy(F.adaptive_avg_pool2d(u, 1), u, u, relu=True)
+    u = F.batch_norm_relu(F.conv2d(x, w, padding=1), None, None, weight, bias, training=True)
+    y = F.axpy_relu(F.adaptive_avg_pool2d(u, 1), u, u)
     (y * y).sum().backward()
     return [y.numpy(), *(t.grad.numpy() for t in (x, w, weight, bias))]
 

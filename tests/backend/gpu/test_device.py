@@ -17,10 +17,10 @@ from golden import make_models as golden
 import minise
 from minise import backend, models, nn, optim
 from minise import functional as F
-from minise.autograd import Tensor
 from minise.data import DataLoader
 from minise.models import blocks, resnet, vgg
 from minise.models.options import Options
+from minise.tensor import Tensor
 from minise.train import Config, datasets, train
 from minise.train.step import WARM_UP, CapturedStep, Step
 

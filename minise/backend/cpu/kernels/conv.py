@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
+from ...registry import Kernel
 from .. import memory
 from . import winograd
 from .elementwise import rectify, relu_backward
@@ -33,19 +34,19 @@ Array = Any
 NARROW = 16  # with at most so many output channels, two pixels share a row of the product
 
 
+def suits(op: Any, x: Array, *parameters: Array) -> bool:
+    return x.dtype.itemsize >= 4 and x.size > 0 and op.dilation == (1, 1)
+
+
 def forward(op: Any, x: Array, weight: Array, bias: Array | None = None) -> Array:
     """See minise.ops.conv.Conv2d; y is channels-last in memory."""
-    if x.dtype.kind != "f" or x.dtype.itemsize < 4 or x.size == 0 or op.dilation != (1, 1):
-        op.fast_backward = None
-        return op.forward(x, weight) if bias is None else op.forward(x, weight, bias)
     op.x, op.weight = x, weight
-    rectified = op.name == "conv2d_relu"
-    finish = Finish(bias, rectified) if rectified or bias is not None else None
+    finish = Finish(bias, op.rectifies) if op.rectifies or bias is not None else None
     if is_pointwise(op):
         y = pointwise(channels_last(x), weight[:, :, 0, 0], op.stride, finish)
     else:
         y = convolve(op, channels_last(x), weight, finish)
-    op.y = channels_first(y) if rectified else None
+    op.y = channels_first(y) if op.rectifies else None
     return channels_first(y)
 
 
@@ -90,7 +91,7 @@ def is_pointwise(op: Any) -> bool:
 
 def convolve(op: Any, x: Array, weight: Array, finish: Finish | None) -> Array:
     """x (N, H, W, C) -> y (N, P, Q, O)."""
-    if winograd.suits(op):
+    if winograd.pays(op):
         return winograd.convolve(x, weight, finish)
     strip, pixels = strips_of(op)
     kernel = kernels(weight, op.groups)  # (G, R, S, C/G, O/G)
@@ -108,7 +109,7 @@ def collect(op: Any, x: Array, dy: Array) -> tuple[Array | None, Array | None]:
     """dx (N, H, W, C) and dW (O, C/G, R, S), from the same windows of dy (N, P, Q, O)."""
     if not any(op.needs[:2]):
         return None, None
-    if winograd.suits(op):
+    if winograd.pays(op):
         return winograd.collect(x, op.weight, dy, op.needs)
     if not op.needs[0]:
         return None, weight_gradient(op, x, dy)
@@ -256,3 +257,6 @@ def can_pair(op: Any, channels: int, width: int) -> bool:
         and op.stride[1] == 1
         and width % 2 == 0
     )
+
+
+KERNELS = {name: Kernel(suits, forward, backward) for name in ("conv2d", "conv2d_relu")}

@@ -7,26 +7,29 @@ from typing import Any
 
 import numpy
 
+from ...registry import Kernel
 from .. import threads
 from .layout import (
     SMALL,
     along_rows,
+    are_channels_last,
     as_channels_last,
     by_image,
     like,
     rows_of,
     stretch,
     stretch_of_images,
-    suits,
 )
 
 Array = Any
 
 
+def suits(op: Any, *arrays: Array) -> bool:
+    return are_channels_last(*arrays) and all(x.shape == arrays[0].shape for x in arrays)
+
+
 def relu(op: Any, x: Array) -> Array:
-    if not suits(x):
-        op.fast_backward = None
-        return op.forward(x)
+    """See minise.ops.activation.ReLU."""
     op.y = like(x)
     source, target = rows_of(x), rows_of(op.y)
 
@@ -50,10 +53,7 @@ def relu_backward(op: Any, grad: Array) -> Array:
 
 
 def add_relu(op: Any, a: Array, b: Array) -> Array:
-    """max(a + b, 0); see minise.ops.math.AddReLU."""
-    if not suits(a, b) or a.shape != b.shape:
-        op.fast_backward = None
-        return op.forward(a, b)
+    """See minise.ops.fused.AddReLU."""
     op.y = like(a)
     A, B, target = rows_of(a), rows_of(b), rows_of(op.y)
 
@@ -102,11 +102,11 @@ def add(a: Array, b: Array) -> Array:
     b may be constant over the pixels of each channel, (N, C, H, W) broadcast from (N, C, 1, 1), as
     the gradient of SE's squeeze is.
     """
-    if a.ndim != 4 or not suits(a) or a.dtype != b.dtype or a.shape != b.shape:
+    if a.ndim != 4 or not are_channels_last(a) or a.dtype != b.dtype or a.shape != b.shape:
         return a + b
     if b.strides[2:] == (0, 0) and b.shape[2] * b.shape[3] > 1:
         return add_per_channel(a, b[:, :, :1, :1])
-    if not suits(b):
+    if not are_channels_last(b):
         return a + b
     total = like(a)
     A, B, out = rows_of(a), rows_of(b), rows_of(total)
@@ -129,3 +129,9 @@ def add_per_channel(a: Array, b: Array) -> Array:
 
     threads.share(compute, len(a), step=stretch_of_images(a), parallel=a.size > SMALL)
     return total
+
+
+KERNELS = {
+    "relu": Kernel(suits, relu, relu_backward),
+    "add_relu": Kernel(suits, add_relu, add_relu_backward),
+}

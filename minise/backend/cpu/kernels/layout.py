@@ -41,7 +41,7 @@ def like(x: Array) -> Array:
     return channels_first(memory.empty((N, H, W, C), x.dtype))
 
 
-def suits(*arrays: Array) -> bool:
+def are_channels_last(*arrays: Array) -> bool:
     """Whether these are float32 or float64 images in channels-last memory, and not empty."""
     return all(
         x.dtype in (numpy.float32, numpy.float64)

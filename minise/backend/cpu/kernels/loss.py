@@ -9,10 +9,15 @@ from typing import Any
 
 import numpy
 
+from ...registry import Kernel
 from .. import memory, threads
 from .layout import SMALL, stretch
 
 Array = Any
+
+
+def log_softmax_suits(op: Any, x: Array) -> bool:
+    return op.axis in (-1, 1) and is_matrix(x) and x.size > SMALL
 
 
 def log_softmax(op: Any, x: Array) -> Array:
@@ -20,9 +25,6 @@ def log_softmax(op: Any, x: Array) -> Array:
 
     It goes over a row five times, here while the row is in the cache. Few numbers are there anyway.
     """
-    if op.axis not in (-1, 1) or not suits(x) or x.size <= SMALL:
-        op.fast_backward = None
-        return op.forward(x)
     op.y = memory.empty(x.shape, x.dtype)
 
     def compute(first: int, last: int) -> None:
@@ -48,11 +50,12 @@ def log_softmax_backward(op: Any, grad: Array) -> Array:
     return dx
 
 
+def nll_loss_suits(op: Any, x: Array, labels: Array, weight: Array) -> bool:
+    return is_matrix(x)
+
+
 def nll_loss(op: Any, x: Array, labels: Array, weight: Array) -> Array:
     """See minise.ops.loss.NLLLoss: for x (N, C), of which it reads one number per label."""
-    if not suits(x):
-        op.fast_backward = None
-        return op.forward(x, labels, weight)
     N, C = op.shape = x.shape
     op.rows = numpy.flatnonzero(labels != op.ignore_index)
     picked = labels[op.rows].astype(numpy.intp, copy=False)
@@ -70,7 +73,13 @@ def nll_loss_backward(op: Any, grad: Array) -> tuple[Array, None, None]:
     return dx, None, None
 
 
-def suits(x: Array) -> bool:
+def is_matrix(x: Array) -> bool:
     """Whether x is a contiguous (N, C) of float32 or float64, and not empty."""
     real = x.dtype in (numpy.float32, numpy.float64)
     return real and x.ndim == 2 and x.size > 0 and x.flags.c_contiguous
+
+
+KERNELS = {
+    "log_softmax": Kernel(log_softmax_suits, log_softmax, log_softmax_backward),
+    "nll_loss": Kernel(nll_loss_suits, nll_loss, nll_loss_backward),
+}

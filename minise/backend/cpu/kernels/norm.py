@@ -11,26 +11,36 @@ from typing import Any
 
 import numpy
 
+from ...registry import Kernel
 from .. import threads
 from .elementwise import pass_where_positive, rectify
-from .layout import SMALL, as_channels_last, like, per_channel, per_pixel, rows_of, stretch, suits
+from .layout import (
+    SMALL,
+    are_channels_last,
+    as_channels_last,
+    like,
+    per_channel,
+    per_pixel,
+    rows_of,
+    stretch,
+)
 
 Array = Any
 
 DIGIT = 10  # mean² up to so many times the variance is subtracted from mean(x²) without harm
 
 
+def suits(op: Any, x: Array, weight: Array, bias: Array) -> bool:
+    return are_channels_last(x)
+
+
 def forward(op: Any, x: Array, weight: Array, bias: Array) -> Array:
     """See minise.ops.norm.BatchNorm and BatchNormReLU."""
-    if not suits(x):
-        op.fast_backward = None
-        return op.forward(x, weight, bias)
     op.x, op.weight, op.count = x, weight, x.size // x.shape[1]
     if op.from_batch:
         op.mean, op.var = moments(x)
         op.update_running()
     op.inverse_std = 1 / numpy.sqrt(op.var + op.eps)  # (C,)
-    rectified = op.name == "batch_norm_relu"
     y = like(x)
     source, target = rows_of(x), rows_of(y)
     # y = γ · (x - mean) / std + β, as one product and one sum
@@ -41,11 +51,11 @@ def forward(op: Any, x: Array, weight: Array, bias: Array) -> Array:
         out = target[first:last]
         numpy.multiply(source[first:last], scale, out=out)
         numpy.add(out, shift, out=out)
-        if rectified:
+        if op.rectifies:
             rectify(out, out)
 
     threads.share(compute, len(source), step=stretch(source), parallel=x.size > SMALL)
-    op.y = y if rectified else None
+    op.y = y if op.rectifies else None
     return y
 
 
@@ -124,3 +134,6 @@ def backward(op: Any, grad: Array) -> tuple[Array, Array, Array]:
 
     threads.share(compute, len(dy), step=stretch(dy), parallel=parallel)
     return dx, dweight.astype(grad.dtype), dbias.astype(grad.dtype)
+
+
+KERNELS = {name: Kernel(suits, forward, backward) for name in ("batch_norm", "batch_norm_relu")}

@@ -7,19 +7,29 @@ from typing import Any
 
 import numpy
 
+from ...registry import Kernel
 from .. import memory, threads
 from .elementwise import pass_where
-from .layout import SMALL, as_channels_last, channels_first, like, stretch_of_images, suits
+from .layout import (
+    SMALL,
+    are_channels_last,
+    as_channels_last,
+    channels_first,
+    like,
+    stretch_of_images,
+)
 
 Array = Any
+
+
+def max_pool_suits(op: Any, x: Array) -> bool:
+    R, S = op.kernel_size
+    return are_channels_last(x) and R * S <= 255  # the winner of a window is kept in a byte
 
 
 def max_pool(op: Any, x: Array) -> Array:
     """See minise.ops.pool.MaxPool2d, whose rules for equal values and NaN hold here too."""
     taps = op.taps(x.shape)
-    if not suits(x) or len(taps) > 255:
-        op.fast_backward = None
-        return op.forward(x)
     op.shape = x.shape
     N, C, _, _ = x.shape
     P, Q = op.output_size(x.shape)
@@ -68,14 +78,15 @@ def max_pool_backward(op: Any, grad: Array) -> Array:
     return dx
 
 
+def avg_pool_suits(op: Any, x: Array) -> bool:
+    return are_channels_last(x)
+
+
 def avg_pool(op: Any, x: Array) -> Array:
     """See minise.ops.pool.AvgPool2d. The sum over a window is taken along H, then along W.
 
     That is R + S sums in place of R · S, and those along H go through whole rows of pixels.
     """
-    if not suits(x):
-        op.fast_backward = None
-        return op.forward(x)
     op.shape = x.shape
     N, C, _, _ = x.shape
     P, Q = op.output_size(x.shape)
@@ -121,7 +132,7 @@ def avg_pool_backward(op: Any, grad: Array) -> Array:
 
 def separate(op: Any) -> tuple[list[slice], list[slice]]:
     """The slices of H, one for each row of the window, and those of W, one for each column."""
-    taps, width = op.taps(op.shape), op.kernel[1]
+    taps, width = op.taps(op.shape), op.kernel_size[1]
     return [h for h, _ in taps[::width]], [w for _, w in taps[:width]]
 
 
@@ -176,3 +187,9 @@ def inner(op: Any, padded: Array) -> Array:
     (top, _), (left, _) = op.border(op.shape)
     H, W = op.shape[2:]
     return padded[:, top : top + H, left : left + W]
+
+
+KERNELS = {
+    "max_pool2d": Kernel(max_pool_suits, max_pool, max_pool_backward),
+    "avg_pool2d": Kernel(avg_pool_suits, avg_pool, avg_pool_backward),
+}

@@ -6,27 +6,29 @@ from typing import Any
 
 import numpy
 
+from ...registry import Kernel
 from .. import threads
 from .elementwise import pass_where_positive, rectify
 from .layout import (
     SMALL,
     along_rows,
+    are_channels_last,
     as_channels_last,
     by_image,
     like,
     pixels_together,
     stretch_of_images,
-    suits,
 )
 
 Array = Any
 
 
+def squeeze_suits(op: Any, x: Array) -> bool:
+    return op.output_size == (1, 1) and are_channels_last(x)
+
+
 def squeeze(op: Any, x: Array) -> Array:
     """The mean of each channel: adaptive_avg_pool2d to 1 × 1."""
-    if op.output_size != (1, 1) or not suits(x):
-        op.fast_backward = None
-        return op.forward(x)
     op.shape = x.shape
     N, C, H, W = x.shape
     rows = by_image(x)
@@ -46,11 +48,17 @@ def squeeze_backward(op: Any, grad: Array) -> Array:
     return numpy.broadcast_to(grad / (H * W), op.shape)
 
 
+def scale_suits(op: Any, u: Array, gates: Array) -> bool:
+    return (
+        gates.shape[2:] == (1, 1)
+        and gates.shape[:2] == u.shape[:2]
+        and gates.dtype == u.dtype
+        and are_channels_last(u)
+    )
+
+
 def scale(op: Any, u: Array, gates: Array) -> Array:
     """u (N, C, H, W) times one gate per channel (N, C, 1, 1): the multiply of SE without a sum."""
-    if u.ndim != 4 or gates.shape != (*u.shape[:2], 1, 1) or gates.dtype != u.dtype or not suits(u):
-        op.fast_backward = None
-        return op.forward(u, gates)
     op.a, op.b = u, gates
     y = like(u)
     U, out = by_image(u), by_image(y)
@@ -80,13 +88,13 @@ def scale_backward(op: Any, grad: Array) -> tuple[Array, Array]:
     return du, dgates
 
 
+def axpy_suits(op: Any, scale: Array, u: Array, shortcut: Array) -> bool:
+    return are_channels_last(u, shortcut)
+
+
 def axpy(op: Any, scale: Array, u: Array, shortcut: Array) -> Array:
-    """See minise.ops.se.Axpy and AxpyReLU."""
-    if not suits(u, shortcut):
-        op.fast_backward = None
-        return op.forward(scale, u, shortcut)
+    """See minise.ops.fused.Axpy and AxpyReLU."""
     op.scale, op.u = scale, u
-    rectified = op.name == "axpy_relu"
     y = like(u)
     U, X, out = by_image(u), by_image(shortcut), by_image(y)
     S = along_rows(scale, U.shape[2])
@@ -95,11 +103,11 @@ def axpy(op: Any, scale: Array, u: Array, shortcut: Array) -> Array:
         part = slice(first, last)
         numpy.multiply(U[part], S[part], out=out[part])
         numpy.add(out[part], X[part], out=out[part])
-        if rectified:
+        if op.rectifies:
             rectify(out[part], out[part])
 
     threads.share(compute, len(u), step=stretch_of_images(u), parallel=u.size > SMALL)
-    op.y = y if rectified else None
+    op.y = y if op.rectifies else None
     return y
 
 
@@ -123,3 +131,11 @@ def axpy_backward(op: Any, grad: Array) -> tuple[Array, Array, Array]:
 
     threads.share(compute, N, step=stretch_of_images(grad), parallel=grad.size > SMALL)
     return dscale, du, dshortcut
+
+
+KERNELS = {
+    "adaptive_avg_pool2d": Kernel(squeeze_suits, squeeze, squeeze_backward),
+    "multiply": Kernel(scale_suits, scale, scale_backward),
+    "axpy": Kernel(axpy_suits, axpy, axpy_backward),
+    "axpy_relu": Kernel(axpy_suits, axpy, axpy_backward),
+}

@@ -50,7 +50,7 @@ STRETCHES = 8  # or a multiple, that the workers take as they get free
 SUMS = 1 << 25  # bytes that sums for dW may take in all; beyond, each worker has one stretch
 
 
-def suits(op: Any) -> bool:
+def pays(op: Any) -> bool:
     """Whether these are 3x3 windows at every pixel, and whether fewer multiplications pay."""
     O, C, R, S = op.weight.shape
     return (

@@ -1,9 +1,7 @@
 """The fast kernels of the GPU: what the plain ops of minise.ops compute, in CUDA C++.
 
-`KERNELS` names them by op: (forward, backward), called with the op in place of `self`. A kernel
-that does not cover what it is given (an unusual dtype, an axis, an empty array) hands back to the
-plain methods. The .cu files hold the kernels, the .py files of the same name launch them, and
-launch.py compiles them.
+Each file offers some under KERNELS, by the name that an op's class asks for, as on the CPU. The .cu
+files hold the kernels, the .py files of the same name launch them, and launch.py compiles them.
 
 Convolutions come in three ways, best read in this order: the plain op, im2col and a matrix product
 (columns.cu), that product without the matrix (conv.cu). The last computes nearly all of them; where
@@ -28,28 +26,13 @@ of floats depends on the order of blocks: the same inputs give the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from . import adam, conv, elementwise, layers, loss, norm, pool, se, sgd
+from ...registry import Kernel
+from . import adam, conv, elementwise, index, layers, loss, norm, pool, se, sgd
 from .layout import add
 from .loss import LabelCheck
 from .parameters import copies
 
-KERNELS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "conv2d": (layers.conv2d, layers.conv2d_backward),
-    "linear": (layers.linear, layers.linear_backward),
-    "batch_norm": (norm.forward, norm.backward),
-    "batch_norm_relu": (norm.forward, norm.backward),
-    "adaptive_avg_pool2d": (se.squeeze, se.squeeze_backward),
-    "axpy": (se.axpy, se.axpy_backward),
-    "axpy_relu": (se.axpy, se.axpy_backward),
-    "multiply": (se.multiply, se.multiply_backward),
-    "relu": (elementwise.relu, elementwise.relu_backward),
-    "add_relu": (elementwise.add_relu, elementwise.add_relu_backward),
-    "sigmoid": (elementwise.sigmoid, elementwise.sigmoid_backward),
-    "max_pool2d": (pool.max_pool, pool.max_pool_backward),
-    "avg_pool2d": (pool.avg_pool, pool.avg_pool_backward),
-    "log_softmax": (loss.log_softmax, loss.log_softmax_backward),
-    "nll_loss": (loss.nll_loss, loss.nll_loss_backward),
+ROOMS = (layers, norm, se, elementwise, pool, loss, index)
+KERNELS: dict[str, Kernel] = {
+    name: kernel for room in ROOMS for name, kernel in room.KERNELS.items()
 }

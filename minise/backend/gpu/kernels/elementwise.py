@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .launch import THREADS, blocks_for, launch, suits
+from ...registry import Kernel
+from .launch import THREADS, are_supported, blocks_for, launch
 from .layout import channels_first, is_channels_last
 
 Array = Any
@@ -12,10 +13,12 @@ Array = Any
 EACH = 4  # numbers that a thread works on
 
 
+def suits(op: Any, *arrays: Array) -> bool:
+    return are_supported(*arrays) and all(x.shape == arrays[0].shape for x in arrays)
+
+
 def relu(op: Any, x: Array) -> Array:
-    if not suits(x):
-        op.fast_backward = None
-        return op.forward(x)
+    """See minise.ops.activation.ReLU."""
     op.y = over("relu_forward", op.xp, x)
     return op.y
 
@@ -25,10 +28,7 @@ def relu_backward(op: Any, grad: Array) -> Array:
 
 
 def add_relu(op: Any, a: Array, b: Array) -> Array:
-    """max(a + b, 0); see minise.ops.math.AddReLU."""
-    if a.shape != b.shape or not suits(a, b):
-        op.fast_backward = None
-        return op.forward(a, b)
+    """See minise.ops.fused.AddReLU."""
     op.y = over("add_relu_forward", op.xp, a, b)
     return op.y
 
@@ -39,9 +39,7 @@ def add_relu_backward(op: Any, grad: Array) -> tuple[Array, Array]:
 
 
 def sigmoid(op: Any, x: Array) -> Array:
-    if not suits(x):
-        op.fast_backward = None
-        return op.forward(x)
+    """See minise.ops.activation.Sigmoid."""
     op.y = over("sigmoid_forward", op.xp, x)
     return op.y
 
@@ -60,3 +58,10 @@ def over(kernel: str, xp: Any, *arrays: Array) -> Array:
     blocks = blocks_for(result.size, EACH * THREADS)
     launch(kernel, result.dtype, (blocks,), *map(xp.ascontiguousarray, arrays), result, result.size)
     return channels_first(result) if last else result
+
+
+KERNELS = {
+    "relu": Kernel(suits, relu, relu_backward),
+    "add_relu": Kernel(suits, add_relu, add_relu_backward),
+    "sigmoid": Kernel(suits, sigmoid, sigmoid_backward),
+}

@@ -113,7 +113,7 @@ def blocks_for(count: int, each: int) -> int:
     return -(-count // each)
 
 
-def suits(*arrays: Array) -> bool:
+def are_supported(*arrays: Array) -> bool:
     """Whether all are float32 or all float64, not empty, and small enough for the indices."""
     dtype = arrays[0].dtype
     return dtype in REAL and all(a.dtype == dtype and 0 < a.size < MOST for a in arrays)

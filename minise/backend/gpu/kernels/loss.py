@@ -7,16 +7,18 @@ from typing import Any
 
 import numpy
 
-from .launch import ROWS, THREADS, blocks_for, launch, suits
+from ...registry import Kernel
+from .launch import ROWS, THREADS, are_supported, blocks_for, launch
 
 Array = Any
 
 
+def log_softmax_suits(op: Any, x: Array) -> bool:
+    return x.ndim > 0 and op.axis in (-1, x.ndim - 1) and are_supported(x)
+
+
 def log_softmax(op: Any, x: Array) -> Array:
     """See minise.ops.activation.LogSoftmax: along the last axis."""
-    if x.ndim == 0 or op.axis not in (-1, x.ndim - 1) or not suits(x):
-        op.fast_backward = None
-        return op.forward(x)
     op.y = op.xp.empty(x.shape, dtype=x.dtype)
     C = x.shape[-1]
     rows = x.size // C
@@ -33,11 +35,12 @@ def log_softmax_backward(op: Any, grad: Array) -> Array:
     return dx
 
 
+def nll_loss_suits(op: Any, x: Array, labels: Array, weight: Array) -> bool:
+    return x.ndim == 2 and are_supported(x, weight)
+
+
 def nll_loss(op: Any, x: Array, labels: Array, weight: Array) -> Array:
     """See minise.ops.loss.NLLLoss: for x (N, C)."""
-    if x.ndim != 2 or not suits(x, weight):
-        op.fast_backward = None
-        return op.forward(x, labels, weight)
     N, C = op.shape = x.shape
     op.labels, op.weight = as_int64(op.xp, labels), op.xp.ascontiguousarray(weight)
     y = op.xp.empty(N, dtype=x.dtype)
@@ -61,6 +64,12 @@ def nll_loss_backward(op: Any, grad: Array) -> tuple[Array, None, None]:
 
 def as_int64(xp: Any, labels: Array) -> Array:
     return xp.ascontiguousarray(labels.astype(numpy.int64, copy=False))
+
+
+KERNELS = {
+    "log_softmax": Kernel(log_softmax_suits, log_softmax, log_softmax_backward),
+    "nll_loss": Kernel(nll_loss_suits, nll_loss, nll_loss_backward),
+}
 
 
 class LabelCheck:

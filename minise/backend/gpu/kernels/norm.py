@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy
 
-from .launch import blocks_for, launch, suits
+from ...registry import Kernel
+from .launch import are_supported, blocks_for, launch
 from .layout import CHANNELS, PIXELS, channels_first, channels_last, grid
 
 Array = Any
@@ -14,14 +15,16 @@ Array = Any
 ENOUGH = 512  # blocks for the sums
 
 
-def forward(op: Any, x: Array, weight: Array, bias: Array) -> Array:
-    """See minise.ops.norm.BatchNorm and BatchNormReLU."""
+def suits(op: Any, x: Array, weight: Array, bias: Array) -> bool:
     constants = () if op.from_batch else (op.mean, op.var)
+    running = op.running[:2] if op.running else ()
+    in_c_order = all(array.flags.c_contiguous for array in running)
+    return in_c_order and are_supported(x, weight, bias, *constants)
+
+
+def forward(op: Any, x: Array, weight: Array, bias: Array) -> Array:
+    """See minise.ops.norm.BatchNorm and minise.ops.fused.BatchNormReLU."""
     *running, momentum = op.running or (None, None, 0)
-    in_c_order = all(array is None or array.flags.c_contiguous for array in running)
-    if not suits(x, weight, bias, *constants) or not in_c_order:
-        op.fast_backward = None
-        return op.forward(x, weight, bias)
     contiguous, dtype = op.xp.ascontiguousarray, x.dtype
     op.x, op.weight, bias = channels_last(op.xp, x), contiguous(weight), contiguous(bias)
     C = x.shape[1]
@@ -36,12 +39,11 @@ def forward(op: Any, x: Array, weight: Array, bias: Array) -> Array:
     else:
         op.mean, op.var = contiguous(op.mean), contiguous(op.var)
     y = op.xp.empty(op.x.shape, dtype=dtype)
-    rectified = op.name == "batch_norm_relu"
     launch(
         "bn_normalise", dtype, grid(C, 1, pixels),
-        op.x, op.mean, op.var, op.weight, bias, y, pixels, C, float(op.eps), rectified,
+        op.x, op.mean, op.var, op.weight, bias, y, pixels, C, float(op.eps), op.rectifies,
     )  # fmt: skip
-    op.y = y if rectified else None
+    op.y = y if op.rectifies else None
     return channels_first(y)
 
 
@@ -72,3 +74,6 @@ def sums(
     parts = xp.empty((2, splits, C), dtype=numpy.float64)
     launch(kernel, dtype, (across, 1, splits), *arrays, parts, pixels, C)
     return parts, splits
+
+
+KERNELS = {name: Kernel(suits, forward, backward) for name in ("batch_norm", "batch_norm_relu")}

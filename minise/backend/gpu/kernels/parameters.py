@@ -9,7 +9,7 @@ from typing import Any
 import numpy
 
 from ...registry import using_fast_kernels
-from .launch import THREADS, address, blocks_for, launch, suits
+from .launch import THREADS, address, are_supported, blocks_for, launch
 
 Array = Any
 
@@ -48,7 +48,7 @@ COPIES = struct(targets=ADDRESS, sources=ADDRESS, counts=numpy.int32)
 def copies(xp: Any, arrays: Sequence[Array]) -> list[Array]:
     """A copy of each: of contiguous arrays of one dtype side by side in one piece of memory."""
     contiguous = all(array.flags.c_contiguous for array in arrays)
-    if not (using_fast_kernels() and suits(*arrays) and contiguous):
+    if not (using_fast_kernels() and are_supported(*arrays) and contiguous):
         return [array.copy(order="K") for array in arrays]
     counts = [array.size for array in arrays]
     flat = xp.empty(sum(counts), dtype=arrays[0].dtype)

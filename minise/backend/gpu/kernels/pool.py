@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy
 
-from .launch import MOST, THREADS, blocks_for, launch, suits
+from ...registry import Kernel
+from .launch import MOST, THREADS, are_supported, blocks_for, launch
 from .layout import channels_first, channels_last
 
 Array = Any
@@ -22,7 +23,7 @@ STRUCT = numpy.dtype([(name, numpy.int32) for name in FIELDS])
 def struct(op: Any) -> numpy.ndarray:
     """The struct Pooling of pool.cu."""
     values = (
-        *op.shape, *op.output_size(op.shape), *op.kernel, *op.stride, *op.padding, *op.dilation
+        *op.shape, *op.output_size(op.shape), *op.kernel_size, *op.stride, *op.padding, *op.dilation
     )  # fmt: skip
     return numpy.array(values, dtype=STRUCT)
 
@@ -33,16 +34,13 @@ def images(op: Any, dtype: Any, height: int, width: int) -> Array:
     return op.xp.empty((N, height, width, C), dtype=dtype)
 
 
-def fits(op: Any, x: Array) -> bool:
-    """Whether x and the result, which may be larger with padding, suit the kernels."""
-    return suits(x) and prod((*x.shape[:2], *op.output_size(x.shape))) < MOST
+def suits(op: Any, x: Array) -> bool:
+    """With padding the result may be larger than x; it has to fit the indices too."""
+    return are_supported(x) and prod((*x.shape[:2], *op.output_size(x.shape))) < MOST
 
 
 def max_pool(op: Any, x: Array) -> Array:
     """See minise.ops.pool.MaxPool2d."""
-    if not fits(op, x):
-        op.fast_backward = None
-        return op.forward(x)
     op.shape = x.shape
     y = images(op, x.dtype, *op.output_size(x.shape))
     op.winner = op.xp.empty(y.shape, dtype=numpy.int32)
@@ -62,9 +60,6 @@ def max_pool_backward(op: Any, grad: Array) -> Array:
 
 def avg_pool(op: Any, x: Array) -> Array:
     """See minise.ops.pool.AvgPool2d."""
-    if not fits(op, x):
-        op.fast_backward = None
-        return op.forward(x)
     op.shape = x.shape
     y = images(op, x.dtype, *op.output_size(x.shape))
     average("avg_pool_forward", op, channels_last(op.xp, x), y)
@@ -83,3 +78,9 @@ def average(kernel: str, op: Any, source: Array, target: Array) -> None:
         kernel, target.dtype, (blocks,),
         struct(op), source, target, bool(op.count_padding), op.divisor or 0,
     )  # fmt: skip
+
+
+KERNELS = {
+    "max_pool2d": Kernel(suits, max_pool, max_pool_backward),
+    "avg_pool2d": Kernel(suits, avg_pool, avg_pool_backward),
+}

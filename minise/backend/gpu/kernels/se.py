@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from .launch import launch, suits
+from ...registry import Kernel
+from .launch import are_supported, launch
 from .layout import channels_first, channels_last, grid
 
 Array = Any
 
 
+def squeeze_suits(op: Any, x: Array) -> bool:
+    return op.output_size == (1, 1) and are_supported(x)
+
+
 def squeeze(op: Any, x: Array) -> Array:
     """The mean of each channel: adaptive_avg_pool2d to 1 × 1."""
-    if op.output_size != (1, 1) or not suits(x):
-        op.fast_backward = None
-        return op.forward(x)
     op.shape = x.shape
     N, C, H, W = x.shape
     z = op.xp.empty((N, C, 1, 1), dtype=x.dtype)
@@ -28,15 +30,15 @@ def squeeze_backward(op: Any, grad: Array) -> Array:
     return op.xp.broadcast_to(grad / (H * W), op.shape)
 
 
+def axpy_suits(op: Any, scale: Array, u: Array, shortcut: Array) -> bool:
+    return are_supported(scale, u, shortcut)
+
+
 def axpy(op: Any, scale: Array, u: Array, shortcut: Array) -> Array:
-    """See minise.ops.se.Axpy and AxpyReLU."""
-    if not suits(scale, u, shortcut):
-        op.fast_backward = None
-        return op.forward(scale, u, shortcut)
+    """See minise.ops.fused.Axpy and AxpyReLU."""
     op.scale, op.u = channels_last(op.xp, scale), channels_last(op.xp, u)
-    rectified = op.name == "axpy_relu"
-    y = scaled(op.xp, op.scale, op.u, channels_last(op.xp, shortcut), rectified)
-    op.y = y if rectified else None
+    y = scaled(op.xp, op.scale, op.u, channels_last(op.xp, shortcut), op.rectifies)
+    op.y = y if op.rectifies else None
     return channels_first(y)
 
 
@@ -49,11 +51,12 @@ def axpy_backward(op: Any, grad: Array) -> tuple[Array, Array, Array]:
     return channels_first(dscale), channels_first(du), channels_first(dshortcut)
 
 
+def multiply_suits(op: Any, a: Array, b: Array) -> bool:
+    return a.ndim == 4 and b.shape == (*a.shape[:2], 1, 1) and are_supported(a, b)
+
+
 def multiply(op: Any, a: Array, b: Array) -> Array:
-    """a (N, C, H, W) times gates b (N, C, 1, 1); see minise.ops.math.Multiply for other shapes."""
-    if a.ndim != 4 or b.shape != (*a.shape[:2], 1, 1) or not suits(a, b):
-        op.fast_backward = None
-        return op.forward(a, b)
+    """a (N, C, H, W) times gates b (N, C, 1, 1)."""
     op.a, op.b = channels_last(op.xp, a), channels_last(op.xp, b)
     return channels_first(scaled(op.xp, op.b, op.a, None, False))
 
@@ -87,3 +90,11 @@ def scaled_backward(
         dy, scale, u, y, dscale, du, dshortcut, N, C, H * W,
     )  # fmt: skip
     return dscale, du
+
+
+KERNELS = {
+    "adaptive_avg_pool2d": Kernel(squeeze_suits, squeeze, squeeze_backward),
+    "multiply": Kernel(multiply_suits, multiply, multiply_backward),
+    "axpy": Kernel(axpy_suits, axpy, axpy_backward),
+    "axpy_relu": Kernel(axpy_suits, axpy, axpy_backward),
+}
