@@ -16,6 +16,6 @@ def create() -> Backend:
         to_numpy=numpy.asarray,
         add=fast.add,
         fast=dict(fast.KERNELS),
-        sgd=fast.sgd.step,
-        adam=fast.adam.step,
+        sgd=fast.sgd.UPDATE,
+        adam=fast.adam.UPDATE,
     )
