@@ -78,12 +78,12 @@ class Optimizer:
         parameter.
         """
         loss = None if closure is None else closure()
-        update_group = GROUP_UPDATES.get(type(self), one_by_one)
+        move_group = GROUP_UPDATES.get(type(self), one_by_one)
         for group in self.param_groups:
             gradients = {p: p.grad.data for p in group["params"] if p.grad is not None}
             for param, gradient in gradients.items():
                 self._check_gradient(param.data, gradient)
-            update_group(self, gradients, {name: _plain(value) for name, value in group.items()})
+            move_group(self, gradients, _with_python_numbers(group))
         self.has_stepped = True
         return loss
 
@@ -131,7 +131,7 @@ class Optimizer:
         params = [params] if isinstance(params, Tensor) else list(params)
         self._check_params(params)
         options = {**self.defaults, **param_group}
-        options = {name: _plain(value) for name, value in options.items()}
+        options = _with_python_numbers(options)
         self.check_options(options)
         self.param_groups.append({**options, "params": params})
 
@@ -266,10 +266,14 @@ def scalar(value: Any, like: Array) -> Any:
     return value.astype(like.dtype) if hasattr(value, "astype") else value
 
 
-def _plain(value: Any) -> Any:
-    """A NumPy scalar as Python's number: it would promote float32, and JSON does not know it."""
+def _with_python_numbers(options: Options) -> Options:
+    """Without NumPy's scalars: these would promote float32, and JSON does not know them."""
+    return {name: _python_number(value) for name, value in options.items()}
+
+
+def _python_number(value: Any) -> Any:
     if isinstance(value, tuple):
-        return tuple(map(_plain, value))
+        return tuple(map(_python_number, value))
     return value.item() if isinstance(value, numpy.generic) else value
 
 

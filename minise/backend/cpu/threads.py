@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from queue import SimpleQueue
@@ -183,6 +184,32 @@ def blas_libraries() -> Any:
 
     numpy.ones((2, 2)) @ numpy.ones((2, 2))  # BLAS is loaded by now
     return ThreadpoolController().select(user_api="blas")
+
+
+@dataclass(frozen=True)
+class Blas:
+    """A BLAS library of this process.
+
+    name           "openblas", "mkl", ...
+    threads        how many it uses now
+    architecture   the CPU that its kernels are for; "" where it does not say
+    """
+
+    name: str
+    version: str
+    threads: int
+    architecture: str
+
+
+def blas_in_use() -> list[Blas]:
+    """The BLAS libraries that threadpoolctl recognises; ImportError without threadpoolctl."""
+    return [
+        Blas(
+            str(found["internal_api"]), str(found["version"]), int(found["num_threads"]),
+            str(found.get("architecture") or ""),
+        )
+        for found in blas_libraries().info()
+    ]  # fmt: skip
 
 
 _inside = 0  # how many calls of `share` are running, in whatever threads

@@ -11,26 +11,26 @@ import numpy
 from ..capture import Recorder
 from ..registry import Backend
 from . import kernels as cuda
-from . import package as cupy_package
+from . import package
 
 
 def create() -> Backend:
-    """The CuPy backend; RuntimeError with the command or the check that helps if it cannot run."""
-    cupy_package.check_packages()
+    """The CuPy backend; `package.UnusableError`, which says what helps, if it cannot run here."""
+    package.check_packages()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # `check_driver` says it in one line
             import cupy
     except ModuleNotFoundError as error:
-        advice = cupy_package.how_to_install(cupy_package.driver_version())
-        raise RuntimeError(f"backend 'cupy': CuPy is not installed; {advice}") from error
+        remedy = package.how_to_install(package.driver_version())
+        raise package.UnusableError("CuPy is not installed", remedy) from error
     except ImportError as error:  # a CUDA library is missing, or another CuPy is in the way
         reason = " ".join(str(error).split())
-        raise RuntimeError(
-            f"backend 'cupy': CuPy is installed, but cannot be imported ({reason}); "
-            "`minise doctor` looks for the cause"
+        raise package.UnusableError(
+            f"CuPy is installed, but cannot be imported ({reason})",
+            "`minise doctor` looks for the cause",
         ) from error
-    cupy_package.check_driver(cupy)
+    package.check_driver(cupy)
 
     labels = cuda.LabelCheck(cupy, cupy.asnumpy)
 
@@ -69,6 +69,7 @@ def create() -> Backend:
 
 
 def new_recorder() -> Recorder:
+    """A CUDA graph; its module imports CuPy."""
     from .graph import CudaGraph
 
     return CudaGraph()
