@@ -50,12 +50,14 @@ class Adam(Optimizer):
         super().__init__(params, defaults)
 
     def check_options(self, options: Options) -> None:
+        """Raise ValueError for an option that is out of range."""
         check_not_negative(self._name, options, "lr", "eps", "weight_decay")
         betas = options["betas"]
         if len(betas) != 2 or not all(isinstance(b, float) and 0 <= b < 1 for b in betas):
             raise ValueError(f"{self._name}: betas must be two floats in [0, 1), got {betas}")
 
     def update(self, weights: Array, gradient: Array, state: State, options: Options) -> None:
+        """The formula above, for one parameter; m, v and t are kept in `state`."""
         xp = backend.of(weights).xp
         lr, (beta1, beta2), eps = options["lr"], options["betas"], options["eps"]
         if not state:
@@ -112,6 +114,7 @@ class AdamW(Adam):
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
 
     def update(self, weights: Array, gradient: Array, state: State, options: Options) -> None:
+        """The decay, then Adam's step without one."""
         if options["weight_decay"] != 0:
             weights *= scalar(1 - options["lr"] * options["weight_decay"], weights)
         super().update(weights, gradient, state, {**options, "weight_decay": 0})

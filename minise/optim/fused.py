@@ -1,7 +1,7 @@
 """A step of SGD, Adam or AdamW for all parameters of a group at once, by a kernel of their backend.
 
-A network has a hundred parameters, most of them small: to ask a GPU for each of them takes longer
-than the work. What a kernel computes is what `update` of the optimizer says, which moves the
+A network has a hundred parameters, most of them small: to ask a device for each of them would be
+most of the work. What a kernel computes is what `update` of the optimizer says, which moves the
 parameters where there is no kernel, where it does not suit them, and inside `backend.plain()`.
 """
 

@@ -51,6 +51,7 @@ class SGD(Optimizer):
         super().__init__(params, defaults)
 
     def check_options(self, options: Options) -> None:
+        """Raise ValueError for options that do not go together or are out of range."""
         check_not_negative(self._name, options, "lr", "momentum", "weight_decay")
         momentum, dampening = options["momentum"], options["dampening"]
         if options["nesterov"] and (momentum <= 0 or dampening != 0):
@@ -60,6 +61,7 @@ class SGD(Optimizer):
             )
 
     def update(self, weights: Array, gradient: Array, state: State, options: Options) -> None:
+        """The formula above, for one parameter; b is state["momentum_buffer"]."""
         lr, momentum = options["lr"], options["momentum"]
         dampening, weight_decay = options["dampening"], options["weight_decay"]
 

@@ -76,6 +76,7 @@ class CapturedStep:
         return [{k: v for k, v in group.items() if k not in ("params", "lr")} for group in groups]
 
     def record(self, images: numpy.ndarray, labels: numpy.ndarray) -> None:
+        """Record the step for batches like this one, or say why that is refused."""
         step = self.step
         batch = tuple(Tensor(step.home.as_array(array)) for array in (images, labels))
         try:
@@ -88,6 +89,7 @@ class CapturedStep:
             self.known = step.optimizer.state, self.options(), backend.using_tf32()
 
     def replay(self, images: numpy.ndarray, labels: numpy.ndarray) -> Result:
+        """The recorded step for this batch."""
         for source, tensor in zip((images, labels), self.batch or ()):
             self.recorder.send(source, tensor.data)
         self.recorder.replay()

@@ -9,6 +9,7 @@ from . import kernels as fast
 
 
 def create() -> Backend:
+    """The NumPy backend."""
     return Backend(
         name="numpy",
         xp=numpy,
