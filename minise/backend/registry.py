@@ -27,7 +27,7 @@ class UpdateKernel(NamedTuple):
     """
 
     suits: Callable[[Sequence[Any]], bool]
-    step: Kernel
+    step: Callable[..., None]
 
 
 @dataclass(frozen=True)
