@@ -23,8 +23,9 @@ from torch_nets import twin
 
 from minise import backend, data, models, optim
 from minise.data import transforms
+from minise.train.captured import WARM_UP, CapturedStep
 from minise.train.evaluate import evaluate
-from minise.train.step import WARM_UP, CapturedStep, Step
+from minise.train.step import Step
 
 Run = Callable[[], Any]  # one step; returns the loss, an array of the device
 

@@ -8,9 +8,8 @@ import sys
 from dataclasses import dataclass
 from importlib import metadata
 
-import numpy
-
 from .backend import registry
+from .backend.cpu import threads
 from .backend.gpu import package as cupy_package
 
 NEEDED = ("numpy", "pillow", "safetensors", "tqdm", "threadpoolctl", "matplotlib")
@@ -55,43 +54,35 @@ def _package(name: str) -> Finding:
 
 def _blas() -> list[Finding]:
     try:
-        import threadpoolctl
-    except ImportError:  # reported above; the doctor has to go on
+        libraries = threads.blas_in_use()
+    except ImportError:  # threadpoolctl is missing, as reported above; the doctor goes on
         return []
-    numpy.ones((2, 2)) @ numpy.ones((2, 2))  # BLAS is loaded by now
-    found = [
+    return [
         Finding(
             "BLAS",
-            f"{pool['internal_api']} {pool['version']}, {pool['num_threads']} threads"
-            + (f", {pool['architecture']}" if pool.get("architecture") else ""),
+            f"{blas.name} {blas.version}, {blas.threads} threads"
+            + (f", {blas.architecture}" if blas.architecture else ""),
         )
-        for pool in threadpoolctl.threadpool_info()
-        if pool["user_api"] == "blas"
-    ]
-    return found or [
-        Finding("BLAS", "not recognised: threads cannot be limited; results are not affected")
-    ]
+        for blas in libraries
+    ] or [Finding("BLAS", "not recognised: threads cannot be limited; results are not affected")]
 
 
 def _cupy() -> list[Finding]:
     driver = cupy_package.driver_version()
     found = [
-        Finding("NVIDIA driver", f"for CUDA {cupy_package.readable(driver)}" if driver else "none")
+        Finding("NVIDIA driver", f"for CUDA {cupy_package.dotted(driver)}" if driver else "none")
     ]
     if wheels := cupy_package.installed():
         found.append(Finding("CuPy", ", ".join(wheels)))
     try:
-        cupy = registry.get("cupy").xp
-    except RuntimeError as error:
-        state, _, remedy = str(error).removeprefix("backend 'cupy': ").partition("; ")
-        return [*found, Finding("backend cupy", f"not available: {state}", remedy)]
-    properties = cupy.cuda.runtime.getDeviceProperties(0)
-    free, total = cupy.cuda.runtime.memGetInfo()
+        device = registry.get("cupy")
+    except cupy_package.UnusableError as error:
+        return [*found, Finding("backend cupy", f"not available: {error.state}", error.remedy)]
+    assert device.memory is not None
+    used, free = device.memory()
+    gib = f"{free / 2**30:.1f} of {(used + free) / 2**30:.1f} GiB free"
     return [
         *found,
         Finding("backend cupy", "works"),
-        Finding(
-            "GPU",
-            f"{properties['name'].decode()}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free",
-        ),
+        Finding("GPU", f"{cupy_package.device_name(device.xp)}, {gib}"),
     ]

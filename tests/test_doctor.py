@@ -13,6 +13,7 @@ import pytest
 import minise
 from minise import doctor
 from minise.backend import registry
+from minise.backend.cpu import threads
 from minise.backend.gpu import package as cupy_package
 
 
@@ -112,12 +113,13 @@ def test_an_old_numpy(versions, version):
 def test_without_threadpoolctl(versions, monkeypatch):
     versions["threadpoolctl"] = None
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    monkeypatch.setattr(threads, "blas_libraries", threads.blas_libraries.__wrapped__)  # no cache
     assert finding("threadpoolctl").remedy == "pip install threadpoolctl"
     assert findings("BLAS") == []
 
 
 def test_a_blas_that_nobody_knows(monkeypatch):
-    monkeypatch.setattr("threadpoolctl.threadpool_info", list)
+    monkeypatch.setattr(threads, "blas_libraries", lambda: SimpleNamespace(info=list))
     assert finding("BLAS").state.startswith("not recognised")
 
 
@@ -164,7 +166,7 @@ def test_no_cupy(versions, monkeypatch, driver, complaint, version, remedy):
     driver(version)
     assert complaint() == ("CuPy is not installed", remedy)
     assert finding("NVIDIA driver").state == (
-        f"for CUDA {cupy_package.readable(version)}" if version else "none"
+        f"for CUDA {cupy_package.dotted(version)}" if version else "none"
     )
 
 
@@ -315,6 +317,18 @@ def test_cupy_that_works(cupy):
     assert finding("CuPy").state == "cupy-cuda13x 14.2.0"
     assert finding("backend cupy").state == "works"
     assert finding("GPU").state == "Imaginary 9000, 3.0 of 8.0 GiB free"
+
+
+def test_no_text_of_an_error_is_taken_apart(monkeypatch):
+    """What is wrong may contain whatever separates the parts of the message."""
+
+    def fail(name):
+        raise cupy_package.UnusableError("broken; badly: 'cupy': twice", "look; think")
+
+    monkeypatch.setattr(registry, "get", fail)
+    assert finding("backend cupy") == doctor.Finding(
+        "backend cupy", "not available: broken; badly: 'cupy': twice", "look; think"
+    )
 
 
 def test_the_driver_is_asked_without_cupy(monkeypatch):

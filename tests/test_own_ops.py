@@ -141,7 +141,7 @@ def test_the_learner_s_relu(order):
         def backward(self, grad):
             return 3 * grad * self.passes
 
-    with pytest.raises(minise.GradcheckError, match="relu|lambda"):
+    with pytest.raises(minise.GradcheckError, match="backward gives"):
         minise.gradcheck(lambda x: ReLU()(x), inputs(activation.ReLU, order))
 
 

@@ -30,6 +30,17 @@ def _copies(arrays: Sequence[Any]) -> list[Any]:
     return [array.copy(order="K") for array in arrays]
 
 
+class UpdateKernel(NamedTuple):
+    """A kernel that moves many parameters at once, as an optimizer's `update` moves one.
+
+    suits   whether it can move these weights together: called with arrays of this backend
+    step    moves them; see `step` in kernels/sgd.py and kernels/adam.py for the arguments
+    """
+
+    suits: Callable[[Sequence[Any]], bool]
+    step: Callable[..., None]
+
+
 @dataclass(frozen=True)
 class Backend:
     """One array library behind a small interface.
@@ -46,8 +57,8 @@ class Backend:
     check_labels called with (function name, labels, number of classes, ignored label): looks at the
                  labels without waiting for them, and raises IndexError for a wrong one when a value
                  is read from the device; None: the caller looks at once
-    sgd, adam    a step of `optim.SGD` or `optim.Adam` for many parameters at once; None: there is
-                 none
+    sgd, adam    a step of `optim.SGD`, or of `optim.Adam` and `optim.AdamW`, for many parameters at
+                 once; None: there is no kernel for it
     recorder     makes a Recorder (see capture.py); None: computations cannot be recorded
     is_recording whether what this thread asks of the device is being recorded right now
     check_tf32   raises RuntimeError, saying what is needed, where the device has no TF32
@@ -64,8 +75,8 @@ class Backend:
     offers: dict[str, Kernel] = field(default_factory=dict)
     kernels: dict[type, Kernel] = field(default_factory=dict)
     check_labels: Callable[[str, Any, int, int], None] | None = None
-    sgd: Callable[..., None] | None = None
-    adam: Callable[..., None] | None = None
+    sgd: UpdateKernel | None = None
+    adam: UpdateKernel | None = None
     recorder: Callable[[], Recorder] | None = None
     is_recording: Callable[[], bool] = lambda: False
     check_tf32: Callable[[], None] = lambda: None

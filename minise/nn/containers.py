@@ -70,6 +70,7 @@ class Sequential(Series):
             self.extend(args)
 
     def forward(self, input: Any) -> Any:
+        """The output of the last module; `input` itself where there is none."""
         for module in self:
             input = module(input)
         return input

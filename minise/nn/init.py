@@ -25,10 +25,12 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
 
 
 def zeros_(tensor: Tensor) -> Tensor:
+    """0 everywhere."""
     return constant_(tensor, 0)
 
 
 def ones_(tensor: Tensor) -> Tensor:
+    """1 everywhere."""
     return constant_(tensor, 1)
 
 
@@ -38,6 +40,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+    """Normal with that mean and standard deviation."""
     return _fill(tensor, backend.random.generator().standard_normal, std, mean)
 
 

@@ -39,6 +39,9 @@ class Parameter(Tensor):
         return f"Parameter containing:\n{super().__repr__()}"
 
 
+Hook = Callable[..., Any]  # see Module.register_forward_hook and register_forward_pre_hook
+
+
 class IncompatibleKeys(NamedTuple):
     """What `load_state_dict(strict=False)` could not match."""
 
@@ -51,11 +54,12 @@ class HookHandle:
 
     _next_key = count().__next__
 
-    def __init__(self, hooks: dict[int, Callable], hook: Callable) -> None:
+    def __init__(self, hooks: dict[int, Hook], hook: Hook) -> None:
         self._hooks, self._key = hooks, self._next_key()
         hooks[self._key] = hook
 
     def remove(self) -> None:
+        """Take the hook off; nothing happens if it is off already."""
         self._hooks.pop(self._key, None)
 
 
@@ -94,21 +98,25 @@ class Module:
 
     training: bool
     _parameters: dict[str, Parameter | None]
-    _buffers: dict[str, Tensor | None]
+    _buffers: dict[str, Tensor | None]  # state that is saved and moved, but not trained
     _modules: dict[str, Module | None]
+    _temporary_buffers: set[str]  # names of the buffers that are not saved
+    _forward_hooks: dict[int, Hook]
+    _forward_pre_hooks: dict[int, Hook]
 
     def __init__(self) -> None:
-        vars(self).update(
+        vars(self).update(  # past __setattr__, which looks into these
             training=True,
             _parameters={},
-            _buffers={},  # state that is saved and moved, but not trained
+            _buffers={},
             _modules={},
-            _temporary_buffers=set(),  # names of the buffers that are not saved
+            _temporary_buffers=set(),
             _forward_hooks={},
             _forward_pre_hooks={},
         )
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the module computes; subclasses write it. Call the module itself, not this."""
         raise NotImplementedError(f"{type(self).__name__}: forward is not written")
 
     # Calling
@@ -155,12 +163,12 @@ class Module:
         """Whether anybody looks at what goes in or comes out."""
         return bool(self._forward_hooks or self._forward_pre_hooks)
 
-    def register_forward_hook(self, hook: Callable) -> HookHandle:
+    def register_forward_hook(self, hook: Hook) -> HookHandle:
         """Call `hook(module, args, output)` after each forward; what it returns, unless None,
         replaces the output."""
         return HookHandle(self._forward_hooks, hook)
 
-    def register_forward_pre_hook(self, hook: Callable) -> HookHandle:
+    def register_forward_pre_hook(self, hook: Hook) -> HookHandle:
         """Call `hook(module, args)` before each forward; what it returns, unless None, replaces
         the positional arguments."""
         return HookHandle(self._forward_pre_hooks, hook)
@@ -283,6 +291,7 @@ class Module:
                 yield name, child
 
     def children(self) -> Iterator[Module]:
+        """The modules directly below this one."""
         return (child for _, child in self.named_children())
 
     def named_parameters(
@@ -292,6 +301,7 @@ class Module:
         return self._members("_parameters", prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """The parameters of this module and, with `recurse`, of all below it."""
         return (param for _, param in self.named_parameters(recurse=recurse))
 
     def named_buffers(
@@ -301,6 +311,7 @@ class Module:
         return self._members("_buffers", prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """The buffers of this module and, with `recurse`, of all below it."""
         return (buffer for _, buffer in self.named_buffers(recurse=recurse))
 
     def _members(

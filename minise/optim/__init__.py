@@ -13,7 +13,7 @@ A schedule moves the rate of its optimizer, and the optimizer moves the weights:
 
 from __future__ import annotations
 
-from . import lr_scheduler
+from . import fused, lr_scheduler
 from .adam import Adam, AdamW
 from .optimizer import Optimizer
 from .sgd import SGD

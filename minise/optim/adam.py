@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy
-
 from .. import backend
 from ..autograd import Array
 from ..tensor import Tensor
-from .optimizer import Optimizer, Options, State, check_not_negative, kernel_for, number, on_device
+from .optimizer import Optimizer, Options, State, check_not_negative, scalar
 
 
 class Adam(Optimizer):
@@ -30,8 +28,6 @@ class Adam(Optimizer):
     Source: Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1;
     amsgrad: Reddi et al., "On the convergence of Adam and beyond", ICLR 2018, algorithm 2.
     """
-
-    decoupled = False  # whether weight decay stays out of the gradient: see AdamW
 
     def __init__(
         self,
@@ -55,71 +51,43 @@ class Adam(Optimizer):
         super().__init__(params, defaults)
 
     def check_options(self, options: Options) -> None:
+        """Raise ValueError for an option that is out of range."""
         check_not_negative(self._name, options, "lr", "eps", "weight_decay")
         betas = options["betas"]
         if len(betas) != 2 or not all(isinstance(b, float) and 0 <= b < 1 for b in betas):
             raise ValueError(f"{self._name}: betas must be two floats in [0, 1), got {betas}")
 
     def update(self, weights: Array, gradient: Array, state: State, options: Options) -> None:
+        """The formula above, for one parameter; m, v and t are kept in `state`."""
         xp = backend.of(weights).xp
-        lr, eps, weight_decay = options["lr"], float(options["eps"]), float(options["weight_decay"])
-        beta1, beta2 = (float(beta) for beta in options["betas"])
-        self._start(weights, state, options)
+        lr, (beta1, beta2), eps = options["lr"], options["betas"], options["eps"]
+        if not state:
+            state.update(first_state(weights, options))
 
         state["step"] += 1
-        bias1 = 1 - beta1 ** state["step"]
-        bias2 = 1 - beta2 ** state["step"]
-
-        if weight_decay != 0 and self.decoupled:
-            weights *= number(1 - lr * weight_decay, weights)
-        elif weight_decay != 0:
-            gradient = gradient + weight_decay * weights
-        m, v = state["exp_avg"], state["exp_avg_sq"]
+        t, m, v = state["step"], state["exp_avg"], state["exp_avg_sq"]
+        if options["weight_decay"] != 0:
+            gradient = gradient + options["weight_decay"] * weights
         m *= beta1
         m += (1 - beta1) * gradient
         v *= beta2
         v += (1 - beta2) * gradient * gradient
         if options["amsgrad"]:
             v = xp.maximum(state["max_exp_avg_sq"], v, out=state["max_exp_avg_sq"])
-        rate, root = number(lr / bias1, weights), number(bias2**0.5, weights)
+        # lr · m̂ / (√v̂ + ε), with both bias corrections taken out of the arrays
+        rate, root = scalar(lr / (1 - beta1**t), weights), scalar((1 - beta2**t) ** 0.5, weights)
         weights -= rate * m / (xp.sqrt(v) / root + eps)
 
-    def _start(self, weights: Array, state: State, options: Options) -> None:
-        """Fill the state of a parameter that has not moved yet."""
-        if not state:
-            xp = backend.of(weights).xp
-            state["step"] = 0
-            for name in _means(options):
-                state[name] = xp.zeros_like(weights)
 
-    def update_group(self, gradients: dict[Tensor, Array], options: Options) -> None:
-        """All parameters at once where the backend has a kernel; it computes what `update` does."""
-        params = [*gradients]
-        own = type(self).update is Adam.update  # a subclass may have another rule
-        kernel = kernel_for("adam", params) if own else None
-        if kernel is None:
-            super().update_group(gradients, options)
-            return
-        xp = backend.of(params[0].data).xp
-        states = [self.state.setdefault(param, {}) for param in params]
-        for param, state in zip(params, states):
-            self._start(param.data, state, options)
-            state["step"] = on_device(xp, state["step"], numpy.int64)
-            for name in _means(options):  # a loaded one may lie in memory in another order
-                state[name] = xp.asarray(state[name], order="C")
-        kernel(
-            [param.data for param in params],
-            [xp.asarray(gradients[param], order="C") for param in params],
-            {name: [state[name] for state in states] for name in ("step", *_means(options))},
-            on_device(xp, options["lr"], numpy.float64),
-            decoupled=self.decoupled,
-            **{name: options[name] for name in ("betas", "eps", "weight_decay", "maximize")},
-        )
+def moments(options: Options) -> tuple[str, ...]:
+    """The names of m, v and, with amsgrad, the largest v in a parameter's state."""
+    return ("exp_avg", "exp_avg_sq", *(("max_exp_avg_sq",) if options["amsgrad"] else ()))
 
 
-def _means(options: Options) -> tuple[str, ...]:
-    """The arrays that a parameter's state holds."""
-    return "exp_avg", "exp_avg_sq", *(("max_exp_avg_sq",) if options["amsgrad"] else ())
+def first_state(weights: Array, options: Options) -> State:
+    """The state of a parameter that has not moved yet: no steps, and moments of zero."""
+    xp = backend.of(weights).xp
+    return {"step": 0, **{name: xp.zeros_like(weights) for name in moments(options)}}
 
 
 class AdamW(Adam):
@@ -133,8 +101,6 @@ class AdamW(Adam):
     Source: Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2.
     """
 
-    decoupled = True
-
     def __init__(
         self,
         params: Iterable[Tensor] | Iterable[Options],
@@ -147,3 +113,9 @@ class AdamW(Adam):
         maximize: bool = False,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+
+    def update(self, weights: Array, gradient: Array, state: State, options: Options) -> None:
+        """The decay, then Adam's step without one."""
+        if options["weight_decay"] != 0:
+            weights *= scalar(1 - options["lr"] * options["weight_decay"], weights)
+        super().update(weights, gradient, state, {**options, "weight_decay": 0})

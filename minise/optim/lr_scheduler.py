@@ -122,8 +122,10 @@ class StepLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def next_lr(self, group: Options, base_lr: float) -> float:
+        """The rate before, times gamma where an epoch is a multiple of step_size."""
+        lr: float = group["lr"]
         decays = self.last_epoch > 0 and self.last_epoch % self.step_size == 0
-        return group["lr"] * self.gamma if decays else group["lr"]
+        return lr * self.gamma if decays else lr
 
 
 class MultiStepLR(LRScheduler):
@@ -141,9 +143,12 @@ class MultiStepLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def next_lr(self, group: Options, base_lr: float) -> float:
-        return group["lr"] * self.gamma ** self.milestones.count(self.last_epoch)
+        """The rate before, times gamma for each milestone at this epoch."""
+        lr: float = group["lr"]
+        return lr * self.gamma ** self.milestones.count(self.last_epoch)
 
     def first_lr(self, group: Options, base_lr: float) -> float:
+        """base_lr, times gamma for each milestone at 0 or before."""
         return base_lr * self.gamma ** bisect_right(self.milestones, 0)
 
 
@@ -173,16 +178,19 @@ class LinearLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def next_lr(self, group: Options, base_lr: float) -> float:
+        """The rate before, times lr(t) / lr(t − 1)."""
+        lr: float = group["lr"]
         if self.last_epoch == 0:
-            return group["lr"] * self.start_factor
+            return lr * self.start_factor
         if self._is_starting() or self.last_epoch > self.total_iters:
-            return group["lr"]
+            return lr
         # lr(t) / lr(t - 1) of the ramp above
         rise = self.end_factor - self.start_factor
         before = self.total_iters * self.start_factor + (self.last_epoch - 1) * rise
-        return group["lr"] * (1 + rise / before)
+        return lr * (1 + rise / before)
 
     def first_lr(self, group: Options, base_lr: float) -> float:
+        """base_lr · start_factor."""
         return base_lr * self.start_factor
 
 
@@ -206,15 +214,17 @@ class CosineAnnealingLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def next_lr(self, group: Options, base_lr: float) -> float:
+        """The rate before, moved along the cosine from epoch t − 1 to t."""
+        lr: float = group["lr"]
         if self._is_starting():
-            return group["lr"]
+            return lr
         if (self.last_epoch - 1 - self.T_max) % (2 * self.T_max) == 0:
             # The epoch before was at the bottom, where the ratio below would divide by zero.
             rise = (base_lr - self.eta_min) * (1 - math.cos(math.pi / self.T_max)) / 2
-            return group["lr"] + rise
+            return lr + rise
         now = 1 + math.cos(math.pi * self.last_epoch / self.T_max)
         before = 1 + math.cos(math.pi * (self.last_epoch - 1) / self.T_max)
-        return now / before * (group["lr"] - self.eta_min) + self.eta_min
+        return now / before * (lr - self.eta_min) + self.eta_min
 
 
 class OneCycleLR(LRScheduler):
@@ -310,6 +320,7 @@ class OneCycleLR(LRScheduler):
         ]
 
     def next_lr(self, group: Options, base_lr: float) -> float:
+        """The rate of this step; sets the momentum of `group` too."""
         if self.last_epoch > self.total_steps:
             raise ValueError(
                 f"OneCycleLR: made for {self.total_steps} steps, this is step {self.last_epoch}"
@@ -331,6 +342,7 @@ class OneCycleLR(LRScheduler):
         return self._anneal(group[rates[0]], group[rates[1]], progress)
 
     def first_lr(self, group: Options, base_lr: float) -> float:
+        """As `next_lr`: nothing depends on the rate before."""
         return self.next_lr(group, base_lr)
 
     def _anneal(self, start: float, end: float, progress: float) -> float:

@@ -18,8 +18,7 @@ from ..tensor import Tensor
 
 Options = dict[str, Any]
 State = dict[str, Any]
-
-TOO_LARGE = 2**30  # numbers in one parameter, for the 32-bit indices of a kernel
+Gradients = dict[Tensor, Array]  # of the parameters of one group
 
 
 class Optimizer:
@@ -43,7 +42,6 @@ class Optimizer:
         self.param_groups: list[Options] = []
         self.state: dict[Tensor, State] = {}
         self.has_stepped = False  # lets a schedule notice that it was stepped too early
-        self._rates: list[Array] | None = None  # see make_capturable
 
         entries: list[Any] = list(params)
         if not entries:
@@ -61,7 +59,15 @@ class Optimizer:
         """Raise ValueError for an option that the update rule cannot work with."""
 
     def update(self, weights: Array, gradient: Array, state: State, options: Options) -> None:
-        """Move `weights` in place. `gradient` belongs to somebody else and must not be changed."""
+        """Move the `weights` of one parameter in place.
+
+        gradient   of the same shape and dtype; belongs to somebody else and must not be changed
+        state      what the rule remembers of this parameter; empty at its first step
+        options    of its group; Python's own numbers, which promote no array
+
+        A rule that has `lr` and a counter state["step"] works in a captured step too if it reads
+        them from here each time, and puts what it computes from them through `scalar`.
+        """
         raise NotImplementedError(f"{self._name}: update is not written")
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -73,42 +79,14 @@ class Optimizer:
         parameter.
         """
         loss = None if closure is None else closure()
-        for index, group in enumerate(self.param_groups):
-            options = group if self._rates is None else {**group, "lr": self._rates[index]}
+        move_group = GROUP_UPDATES.get(type(self), one_by_one)
+        for group in self.param_groups:
             gradients = {p: p.grad.data for p in group["params"] if p.grad is not None}
             for param, gradient in gradients.items():
                 self._check_gradient(param.data, gradient)
-            self.update_group(gradients, options)
+            move_group(self, gradients, _with_python_numbers(group))
         self.has_stepped = True
         return loss
-
-    def update_group(self, gradients: dict[Tensor, Array], options: Options) -> None:
-        """Move the parameters of one group: here one after the other."""
-        for param, gradient in gradients.items():
-            if options["maximize"]:
-                gradient = -gradient
-            self.update(param.data, gradient, self.state.setdefault(param, {}), options)
-
-    def make_capturable(self) -> None:
-        """Keep on the device what changes from step to step, so that a recorded step reads it.
-
-        That is the learning rate of each group, for `update` an array without axes, and the
-        counter of steps of each parameter. From now on `send_rates` has to be called before
-        `step`. What a step computes stays the same. (See minise/backend/capture.py.)
-        """
-        self._rates = []
-        for group in self.param_groups:
-            xp = backend.of(group["params"][0].data).xp
-            self._rates.append(on_device(xp, group["lr"], numpy.float64))
-        for param, state in self.state.items():
-            if "step" in state:
-                xp = backend.of(param.data).xp
-                state["step"] = on_device(xp, state["step"], numpy.int64)
-
-    def send_rates(self) -> None:
-        """Write the learning rates of the groups to where a recorded step reads them."""
-        for rate, group in zip(self._rates or (), self.param_groups):
-            rate.fill(group["lr"])
 
     def _check_gradient(self, weights: Array, gradient: Array) -> None:
         # A gradient of another shape could broadcast, one of another dtype could be rounded, and
@@ -154,12 +132,9 @@ class Optimizer:
         params = [params] if isinstance(params, Tensor) else list(params)
         self._check_params(params)
         options = {**self.defaults, **param_group}
-        # A NumPy scalar would promote float32, and cannot be written to JSON.
-        options = {k: v.item() if isinstance(v, numpy.generic) else v for k, v in options.items()}
+        options = _with_python_numbers(options)
         self.check_options(options)
         self.param_groups.append({**options, "params": params})
-        if self._rates is not None:
-            self.make_capturable()
 
     def _check_params(self, params: list[Any]) -> None:
         seen = {id(param) for param in self._params()}
@@ -245,8 +220,6 @@ class Optimizer:
                 )
             states[param_of[number]] = self._loaded(saved, number, param_of[number])
         self.param_groups, self.state = groups, states
-        if self._rates is not None:
-            self.make_capturable()
 
     def _loaded(self, saved: State, number: Any, param: Tensor) -> State:
         """A copy of one parameter's saved state, for use with `param`."""
@@ -272,38 +245,42 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
 
+def one_by_one(optimizer: Optimizer, gradients: Gradients, options: Options) -> None:
+    """Move the parameters of one group, each by the optimizer's own `update`."""
+    for param, gradient in gradients.items():
+        if options.get("maximize"):
+            gradient = -gradient
+        optimizer.update(param.data, gradient, optimizer.state.setdefault(param, {}), options)
+
+
+# What stands in for `one_by_one`, by the exact class of the optimizer: a subclass may have a rule
+# of its own, which must not be passed over. See fused.py.
+GROUP_UPDATES: dict[type[Optimizer], Callable[[Any, Gradients, Options], None]] = {}
+
+
+def scalar(value: Any, like: Array) -> Any:
+    """`value`, ready for arithmetic with the array `like`, which keeps its dtype.
+
+    A Python number is ready. In a captured step it is an array without axes: that is cast to the
+    dtype of `like`, or float64 would spread.
+    """
+    return value.astype(like.dtype) if hasattr(value, "astype") else value
+
+
+def _with_python_numbers(options: Options) -> Options:
+    """Without NumPy's scalars: these would promote float32, and JSON does not know them."""
+    return {name: _python_number(value) for name, value in options.items()}
+
+
+def _python_number(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_python_number, value))
+    return value.item() if isinstance(value, numpy.generic) else value
+
+
 def _saved(name: str, value: Any, param: Tensor) -> Any:
+    """An entry of a parameter's state for `state_dict`: the counter as an integer, else a copy."""
     return int(value) if name == "step" else backend.of(param.data).xp.array(value)
-
-
-def number(value: Any, like: Array) -> Any:
-    """An option for arithmetic with `like`: a float, or an array without axes of its dtype.
-
-    Only Python's numbers promote nothing, so an array has to be cast.
-    """
-    return value.astype(like.dtype) if hasattr(value, "astype") else float(value)
-
-
-def on_device(xp: Any, value: Any, dtype: Any) -> Array:
-    """A number as an array without axes; what is one already is returned as it is."""
-    return value if isinstance(value, xp.ndarray) else xp.full((), value, dtype=dtype)
-
-
-def kernel_for(name: str, params: list[Tensor]) -> Any:
-    """The backend's kernel of that name if it can move these parameters together, otherwise None.
-
-    It takes contiguous arrays of float32 or float64 that are small enough for its indices.
-    """
-    arrays = [param.data for param in params]
-    kernel = getattr(backend.of(arrays[0]), name) if arrays else None
-    if kernel is None or not backend.using_fast_kernels():
-        return None
-    kind, dtype = type(arrays[0]), arrays[0].dtype
-    suits = all(
-        type(a) is kind and a.dtype == dtype and a.flags.c_contiguous and a.size < TOO_LARGE
-        for a in arrays
-    )
-    return kernel if suits and dtype.itemsize >= 4 else None
 
 
 def check_not_negative(name: str, options: Options, *arguments: str) -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy
-
 from .. import backend
 from ..autograd import Array
 from ..tensor import Tensor
-from .optimizer import Optimizer, Options, State, check_not_negative, kernel_for, number, on_device
+from .optimizer import Optimizer, Options, State, check_not_negative, scalar
 
 
 class SGD(Optimizer):
@@ -54,6 +52,7 @@ class SGD(Optimizer):
         super().__init__(params, defaults)
 
     def check_options(self, options: Options) -> None:
+        """Raise ValueError for options that do not go together or are out of range."""
         check_not_negative(self._name, options, "lr", "momentum", "weight_decay")
         momentum, dampening = options["momentum"], options["dampening"]
         if options["nesterov"] and (momentum <= 0 or dampening != 0):
@@ -63,8 +62,9 @@ class SGD(Optimizer):
             )
 
     def update(self, weights: Array, gradient: Array, state: State, options: Options) -> None:
-        lr, momentum = number(options["lr"], weights), float(options["momentum"])
-        dampening, weight_decay = float(options["dampening"]), float(options["weight_decay"])
+        """The formula above, for one parameter; b is state["momentum_buffer"]."""
+        lr, momentum = options["lr"], options["momentum"]
+        dampening, weight_decay = options["dampening"], options["weight_decay"]
 
         if weight_decay != 0:
             gradient = gradient + weight_decay * weights
@@ -77,39 +77,4 @@ class SGD(Optimizer):
                 velocity += gradient if dampening == 0 else (1 - dampening) * gradient
             velocity = state["momentum_buffer"]
             gradient = gradient + momentum * velocity if options["nesterov"] else velocity
-        weights -= lr * gradient
-
-    def update_group(self, gradients: dict[Tensor, Array], options: Options) -> None:
-        """All parameters in one kernel where the backend has one; it computes what `update` does.
-
-        A network has a hundred parameters, most of them small: to ask a GPU for each takes longer
-        than the work.
-        """
-        params = [*gradients]
-        own = type(self).update is SGD.update  # a subclass may have another rule
-        kernel = kernel_for("sgd", params) if own else None
-        if kernel is None:
-            super().update_group(gradients, options)
-            return
-        xp = backend.of(params[0].data).xp
-        lr = on_device(xp, options["lr"], numpy.float64)
-        names = ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
-        numbers = {name: options[name] for name in names}
-        is_new = {param: "momentum_buffer" not in self.state.get(param, {}) for param in params}
-        for first in (False, True):
-            chosen = [param for param in params if is_new[param] == first]
-            if not chosen:
-                continue
-            velocities = None
-            if options["momentum"] != 0:
-                for param in chosen if first else ():
-                    self.state[param] = {"momentum_buffer": xp.zeros_like(param.data)}
-                states = [self.state[param] for param in chosen]
-                for state in states:  # a loaded one may lie in memory in another order
-                    state["momentum_buffer"] = xp.asarray(state["momentum_buffer"], order="C")
-                velocities = [state["momentum_buffer"] for state in states]
-            kernel(
-                [param.data for param in chosen],
-                [xp.asarray(gradients[param], order="C") for param in chosen],
-                velocities, lr, first=first, **numbers,
-            )  # fmt: skip
+        weights -= scalar(lr, weights) * gradient

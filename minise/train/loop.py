@@ -31,10 +31,11 @@ from ..models import create
 from ..models.weights import save_weights
 from ..optim import SGD
 from . import checkpoint, datasets, out_of_memory, schedule
-from . import step as steps
+from .captured import capture_if_possible
 from .config import Config
 from .evaluate import evaluate
 from .interrupt import Interrupt
+from .step import Step
 
 PLAIN = "plain"  # folder of the twin without SE, inside the run folder
 METRICS = "metrics.jsonl"
@@ -127,8 +128,8 @@ class Run:
             data.train, config.batch_size, shuffle=True, transform=data.transform, seed=config.seed
         )
         self.schedule = schedule.create(config, self.optimizer, len(self.loader))
-        step = steps.Step(self.model, self.optimizer, data.num_classes, config.label_smoothing)
-        self.run_step = out_of_memory.guarded(step, steps.create(step, self.say))
+        step = Step(self.model, self.optimizer, data.num_classes, config.label_smoothing)
+        self.run_step = out_of_memory.guarded(step, capture_if_possible(step, self.say))
         self.position = checkpoint.Position()
         self.saved = "no checkpoint was written yet"
 

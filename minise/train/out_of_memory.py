@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy
 
 from ..backend.gpu.memory import sentence
-from .step import CapturedStep, Result, Step
+from .captured import CapturedStep
+from .step import Result, Step
 
 
 def guarded(step: Step, captured: Step | CapturedStep) -> Callable[..., Result]:

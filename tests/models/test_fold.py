@@ -7,7 +7,7 @@ import pytest
 
 import minise
 from minise import models
-from minise.models import layers
+from minise.models import fusion
 from minise.nn import BatchNorm2d, Conv2d
 
 
@@ -30,8 +30,8 @@ def images(dtype: str = "float64") -> minise.Tensor:
 def calls(monkeypatch) -> list[str]:
     """Gets a line for every convolution that did the work of a BatchNorm."""
     found: list[str] = []
-    folded = layers.folded
-    monkeypatch.setattr(layers, "folded", lambda *pair: found.append("folded") or folded(*pair))
+    folded = fusion.folded
+    monkeypatch.setattr(fusion, "folded", lambda *pair: found.append("folded") or folded(*pair))
     return found
 
 
@@ -48,7 +48,8 @@ def test_the_same_as_one_after_the_other(monkeypatch, relu, affine, options):
     conv, norm = pair_of(affine, **options)
     found = calls(monkeypatch)
     with minise.no_grad():
-        ours = layers.conv_bn(conv, norm, images(), relu).numpy()
+        layer = fusion.conv_bn_relu if relu else fusion.conv_bn
+        ours = layer(conv, norm, images()).numpy()
         wanted = norm(conv(images())).numpy()
     assert found == ["folded"]
     wanted = numpy.maximum(wanted, 0) if relu else wanted
@@ -100,14 +101,14 @@ def test_where_it_must_not_be(monkeypatch, situation):
     conv, norm = pair_of()
     found = calls(monkeypatch)
     with situation(conv, norm):
-        layers.conv_bn(conv, norm, images())
+        fusion.conv_bn(conv, norm, images())
     assert not found
 
 
 def test_a_gradient_may_be_wanted(monkeypatch):
     conv, norm = pair_of()
     found = calls(monkeypatch)
-    layers.conv_bn(conv, norm, images()).sum().backward()
+    fusion.conv_bn(conv, norm, images()).sum().backward()
     assert not found
     assert conv.weight.grad is not None
 
@@ -124,7 +125,7 @@ def test_errors_are_those_of_the_convolution(monkeypatch, x, error, message):
     conv, norm = pair_of()
     found = calls(monkeypatch)
     with minise.no_grad(), pytest.raises(error, match=message):
-        layers.conv_bn(conv, norm, x())
+        fusion.conv_bn(conv, norm, x())
     assert not found
 
 
@@ -136,8 +137,8 @@ def test_a_forgotten_mean_is_noticed(monkeypatch):
         weight, _ = folded(conv, norm)
         return weight, minise.tensor(norm.bias.data)
 
-    folded = layers.folded
-    monkeypatch.setattr(layers, "folded", forgetful)
+    folded = fusion.folded
+    monkeypatch.setattr(fusion, "folded", forgetful)
     with minise.no_grad():
-        ours, wanted = layers.conv_bn(conv, norm, images()), norm(conv(images()))
+        ours, wanted = fusion.conv_bn(conv, norm, images()), norm(conv(images()))
     assert not numpy.allclose(ours.numpy(), wanted.numpy())

@@ -13,6 +13,10 @@ import minise
 from minise import optim
 from minise.autograd import Function
 from minise.backend import registry
+from minise.backend.cpu.kernels import parameters as cpu_parameters
+from minise.backend.gpu.kernels import parameters as gpu_parameters
+from minise.backend.registry import UpdateKernel
+from minise.optim.capturable import Capturable
 from minise.tensor import Tensor
 
 TOLERANCE = {"float32": 2e-6, "float64": 1e-12}  # relative, and absolute: the weights are about 1
@@ -81,20 +85,21 @@ def test_a_device_gives_the_same_weights(place, case, dtype, capturable):
     home, here = devices.require(place), Run(case, dtype)
     parameters = {n: Tensor(home.as_array(a), True) for n, a in here.problem.start.items()}
     there = getattr(optim, kind)(golden.groups(parameters, bias_options), **options)
+    captured = Capturable(there)
     for step in range(1, 8):
         if capturable and step == 3:
-            there.make_capturable()
+            captured.prepare()
         for optimizer in (here.optimizer, there):
             for group in optimizer.param_groups:
                 group["lr"] *= 0.9
-        there.send_rates()
         gradients = here.problem.gradients(here.weights, step)
         here.set_gradients(gradients)
         for name, gradient in gradients.items():
             grad = None if gradient is None else Tensor(home.as_array(gradient))
             parameters[name].grad = grad
         here.optimizer.step()
-        there.step()
+        with captured.rates_on_device():
+            there.step()
     for name, parameter in parameters.items():
         numpy.testing.assert_allclose(
             parameter.numpy(), here.weights[name], rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype]
@@ -290,23 +295,24 @@ def test_all_parameters_in_one_kernel(device, case, capturable):
     kernel.calls = []
     outcomes = []
     for there in (None, kernel):
-        object.__setattr__(device, name, there)
+        object.__setattr__(device, name, there and UpdateKernel(cpu_parameters.suits, there))
         problem = golden.LeastSquares("float64")
         parameters = {n: Tensor(device.as_array(a), True) for n, a in problem.start.items()}
         optimizer = getattr(optim, kind)(golden.groups(parameters, bias_options), **options)
+        captured = Capturable(optimizer)
         if capturable:
-            optimizer.make_capturable()
+            captured.prepare()
         for step in range(1, 8):
             for group in optimizer.param_groups:
                 group["lr"] *= 0.9
-            optimizer.send_rates()
             weights = {name: parameter.numpy() for name, parameter in parameters.items()}
             for name_, gradient in problem.gradients(weights, step).items():
                 array = None if gradient is None else device.as_array(gradient[::-1])[::-1] \
                     if gradient.ndim else device.as_array(gradient)  # fmt: skip
                 parameters[name_].grad = None if array is None else Tensor(array)
             strict.sync_count = 0
-            optimizer.step()
+            with captured.rates_on_device():
+                optimizer.step()
             assert strict.sync_count == 0
         saved = {
             f"{number}.{name_}": value if name_ == "step" else device.to_numpy(value)
@@ -330,7 +336,7 @@ def test_a_rate_that_is_a_numpy_scalar_gets_to_the_device(device, name, kind):
     def kernel(*args, **options):
         rates.extend(arg for arg in args if getattr(arg, "shape", None) == ())
 
-    object.__setattr__(device, name, kernel)
+    object.__setattr__(device, name, UpdateKernel(lambda weights: True, kernel))
     parameter = Tensor(device.as_array(numpy.ones(3)), True)
     optimizer = kind([parameter])
     optimizer.param_groups[0]["lr"] = numpy.float64(0.25)
@@ -340,30 +346,88 @@ def test_a_rate_that_is_a_numpy_scalar_gets_to_the_device(device, name, kind):
     assert float(rates[0]) == 0.25
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam"])
-def test_parameters_that_do_not_suit_the_kernel_move_one_by_one(device, monkeypatch, name):
-    kind = {"sgd": optim.SGD, "adam": optim.Adam}[name]
+KERNEL_OF = {"SGD": "sgd", "Adam": "adam", "AdamW": "adam"}
+
+
+def counting_kernel(monkeypatch, device, kind, suits=lambda weights: True):
+    """The kernel of that optimizer does nothing but note how many parameters it was given."""
     calls = []
-    object.__setattr__(device, name, lambda *args, **options: calls.append(len(args[0])))
+    kernel = UpdateKernel(suits, lambda weights, *args, **options: calls.append(len(weights)))
+    monkeypatch.setitem(vars(device), KERNEL_OF[kind], kernel)
+    return calls
 
-    def leaf(array):
-        parameter = Tensor(device.as_array(array), True)
-        parameter.grad = Tensor(parameter.data * 1)
-        return parameter
 
-    def moves_without_kernel(*arrays):
-        parameters = [leaf(array) for array in arrays]
-        kind(parameters, 0.5).step()
+def on(device, array):
+    """A parameter there whose gradient is its value."""
+    parameter = Tensor(device.as_array(array.copy()), True)
+    parameter.grad = Tensor(parameter.data * 1)
+    return parameter
+
+
+@pytest.mark.parametrize("kind", KERNEL_OF)
+def test_parameters_that_do_not_suit_the_kernel_move_one_by_one(device, monkeypatch, kind):
+    calls = counting_kernel(monkeypatch, device, kind, lambda weights: len(weights) != 2)
+    options = {"weight_decay": 0} if kind == "AdamW" else {}
+
+    def moves_without_kernel(*parameters):
+        getattr(optim, kind)(parameters, 0.5, **options).step()
         assert not calls
         for parameter in parameters:  # Adam's first step is lr, whatever the gradient
             numpy.testing.assert_allclose(parameter.numpy(), 0.5, rtol=1e-3)
 
-    moves_without_kernel(numpy.ones(3, "float16"))
-    moves_without_kernel(numpy.ones(3, "float32"), numpy.ones(3, "float64"))
-    moves_without_kernel(numpy.ones((2, 3)).T)
-    monkeypatch.setattr(optim.optimizer, "TOO_LARGE", 6)
-    moves_without_kernel(numpy.ones(6))
-    kind([leaf(numpy.ones(5))], 0.5).step()
+    one = numpy.ones(3)
+    moves_without_kernel(on(device, one), on(device, one))
+    on_another_backend = on(registry.get("numpy"), one)
+    moves_without_kernel(on(device, one), on_another_backend, on(device, one))
+    with minise.backend.plain():
+        moves_without_kernel(on(device, one))
+    getattr(optim, kind)([on(device, one)], 0.5).step()
+    assert calls == [1]
+
+
+@pytest.mark.parametrize("check", [cpu_parameters.suits, gpu_parameters.suit_an_update])
+@pytest.mark.parametrize(
+    ("arrays", "suits"),
+    [
+        ([numpy.ones((2, 3), "float32"), numpy.ones(()).astype("float32")], True),
+        ([numpy.ones((2, 3)), numpy.ones((0, 3))], True),
+        ([numpy.ones(3, "float16")], False),
+        ([numpy.ones(3, "float32"), numpy.ones(3, "float64")], False),
+        ([numpy.ones(3), numpy.ones((2, 3)).T], False),
+    ],
+)
+def test_which_parameters_suit_a_kernel(check, arrays, suits):
+    assert check(arrays) == suits
+
+
+def test_a_parameter_that_is_too_large_for_the_indices_of_a_gpu(monkeypatch):
+    monkeypatch.setattr(gpu_parameters, "TOO_LARGE", 6)
+    assert gpu_parameters.suit_an_update([numpy.ones(5)])
+    assert not gpu_parameters.suit_an_update([numpy.ones(5), numpy.ones(6)])
+
+
+@pytest.mark.parametrize("kind", KERNEL_OF)
+def test_a_rule_of_ones_own_is_never_passed_over_by_a_kernel(device, monkeypatch, kind):
+    """A subclass, and a class of the same name: their `update` moves the weights."""
+    calls = counting_kernel(monkeypatch, device, kind)
+
+    def update(self, weights, gradient, state, options):
+        weights += 1
+
+    def grouped(self, params):
+        optim.Optimizer.__init__(self, params, {"lr": 0.1})
+
+    base = getattr(optim, kind)
+    for rule in (
+        type("Own", (base,), {"update": update}),
+        type(kind, (base,), {"update": update}),
+        type(kind, (optim.Optimizer,), {"update": update, "__init__": grouped}),
+    ):
+        parameter = on(device, numpy.ones(3))
+        rule([parameter]).step()
+        assert parameter.numpy().tolist() == [2, 2, 2]
+    assert calls == []
+    base([on(device, numpy.ones(3))]).step()
     assert calls == [1]
 
 

@@ -130,6 +130,13 @@ def test_looking_at_a_run_says_what_was_missing(
         assert capsys.readouterr().err == line
 
 
+def test_an_error_that_names_no_number():
+    said = device_memory.sentence(MemoryError("out of memory"), (7 * GIB, GIB // 4), "a batch of 8")
+    assert said == (
+        "out of memory: a batch of 8 asked for more memory; 7.0 GiB are in use, 256.0 MiB free"
+    )
+
+
 def test_the_systems_own_memory_is_named_by_the_system():
     home = backend.get("numpy")
     with pytest.raises(MemoryError, match=r"^[^;]*$"), device_memory.explained(home, "the network"):

@@ -16,7 +16,8 @@ from strict_array import StrictArray, strict
 import minise
 from minise import backend, models, nn, optim
 from minise.tensor import Tensor
-from minise.train.step import WARM_UP, CapturedStep, Step, create
+from minise.train.captured import WARM_UP, CapturedStep, capture_if_possible
+from minise.train.step import Step
 
 STEPS = WARM_UP + 4
 OPTIMIZERS = {
@@ -198,10 +199,10 @@ def test_a_label_that_is_no_class(own_kernels, label, captured):
 
 
 def test_where_steps_are_captured():
-    assert isinstance(create(new_step()), CapturedStep)
+    assert isinstance(capture_if_possible(new_step()), CapturedStep)
     model = models.create("resnet8")
     step = Step(model, optim.SGD(model.parameters()), 10)
-    assert create(step) is step
+    assert capture_if_possible(step) is step
 
 
 # --- what cannot be recorded -------------------------------------------------------------------
@@ -241,8 +242,16 @@ def test_cublas_is_refused():
 
 
 class BakesTheRate(optim.SGD):
+    """Reads the rate where it is a number: between the steps, see `rate_as_number`."""
+
+    number = None
+
     def update(self, weights, gradient, state, options):
-        super().update(weights, gradient, state, {**options, "lr": self.param_groups[0]["lr"]})
+        super().update(weights, gradient, state, {**options, "lr": self.number or options["lr"]})
+
+
+def rate_as_number(optimizer, step=None):
+    optimizer.number = optimizer.param_groups[0]["lr"]
 
 
 class BakesTheCounter(optim.Adam):
@@ -262,6 +271,7 @@ def recorded_numbers(step, lr):
     captured = CapturedStep(step, never)
     for group in step.optimizer.param_groups:
         group["lr"] = lr
+    rate_as_number(step.optimizer)
     for images, labels in batches(WARM_UP + 1):
         captured(images, labels)
     return captured.recorder.tape.numbers
@@ -282,8 +292,19 @@ def test_a_learning_rate_that_was_baked_in_is_found(own_kernels):
     different = [pair for pair in zip(one, other) if pair[0] != pair[1]]
     assert set(different) == {(("multiply", 0.1), ("multiply", 0.025))}
     eager, step = new_step(make), new_step(make)
+    expected = train(eager, eager, batches(), rate_as_number)
+    assert train(step, CapturedStep(step, never), batches(), rate_as_number) != expected
+
+
+class ReadsTheGroup(optim.SGD):
+    def update(self, weights, gradient, state, options):
+        super().update(weights, gradient, state, {**options, "lr": self.param_groups[0]["lr"]})
+
+
+def test_a_rule_that_reads_its_group_is_recorded_with_the_rate_of_the_device(own_kernels):
+    eager, step = (new_step(lambda params: ReadsTheGroup(params, 0.1, 0.9)) for _ in range(2))
     expected = train(eager, eager, batches())
-    assert train(step, CapturedStep(step, never), batches()) != expected
+    assert train(step, CapturedStep(step, never), batches()) == expected
 
 
 def test_a_counter_that_was_baked_in_is_found(own_kernels):

@@ -14,7 +14,8 @@ from strict_array import StrictArray, strict
 from minise import backend, nn, optim
 from minise.backend.gpu import kernels as cuda
 from minise.backend.gpu.kernels import launch
-from minise.train.step import WARM_UP, CapturedStep, Step
+from minise.train.captured import WARM_UP, CapturedStep
+from minise.train.step import Step
 from tests.backend.gpu import test_kernels as test_backend_cuda
 from tests.backend.gpu.test_device import FAMILIES
 
@@ -100,32 +101,39 @@ def test_no_learning_rate_is_recorded_as_a_number(name):
     assert one == other
 
 
+def plug_in(monkeypatch, name, step):
+    device = backend.get("strict")
+    monkeypatch.setitem(vars(device), name, getattr(device, name)._replace(step=step))
+
+
 def test_a_learning_rate_that_was_baked_in_is_found(monkeypatch):
     def baked(weights, gradients, velocities, lr, **options):
-        fresh = strict.full((), float(baked.group["lr"]), dtype=np.float64)
+        fresh = strict.full((), baked.optimizer.number, dtype=np.float64)
         cuda.sgd.step(weights, gradients, velocities, fresh, **options)
 
     def new():
         step = steps.new_step()
-        baked.group = step.optimizer.param_groups[0]
+        baked.optimizer = step.optimizer
+        steps.rate_as_number(step.optimizer)
         return step
 
-    monkeypatch.setitem(vars(backend.get("strict")), "sgd", baked)
+    plug_in(monkeypatch, "sgd", baked)
     one, other = (steps.recorded_numbers(new(), lr) for lr in (0.1, 0.025))
     assert {a for a, b in zip(one, other) if a != b} == {("full", 0.1)}
     eager = new()
-    expected = steps.train(eager, eager, steps.batches())
+    expected = steps.train(eager, eager, steps.batches(), steps.rate_as_number)
     step = new()
-    assert steps.train(step, CapturedStep(step, steps.never), steps.batches()) != expected
+    captured = CapturedStep(step, steps.never)
+    assert steps.train(step, captured, steps.batches(), steps.rate_as_number) != expected
 
 
 def test_a_counter_that_was_baked_in_is_found(monkeypatch):
     def baked(weights, gradients, states, lr, **options):
         baked.count += 1
         fresh = [strict.full((), baked.count, dtype=np.int64) for _ in weights]
-        cuda.adam.step(strict, weights, gradients, {**states, "step": fresh}, lr, **options)
+        cuda.adam.step(weights, gradients, {**states, "step": fresh}, lr, **options)
 
-    monkeypatch.setitem(vars(backend.get("strict")), "adam", baked)
+    plug_in(monkeypatch, "adam", baked)
     outcomes = []
     for capture in (False, True):
         baked.count, step = -1, steps.new_step(steps.OPTIMIZERS["adamw"])

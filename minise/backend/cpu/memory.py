@@ -1,8 +1,9 @@
 """Memory for the large arrays of the fast kernels, used again as soon as nobody sees it.
 
 A training step makes and drops the same large arrays each time. The system would take their pages
-back and hand them out again, filled with zeros: a third of a step. Here an array's memory returns
-to a shelf when its last view is gone, and the next array of that size takes it from there.
+back and hand them out again, filled with zeros: much of a step (docs/kernels.md). Here an array's
+memory returns to a shelf when its last view is gone, and the next array of that size takes it from
+there.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> numpy.ndarray:
     """As numpy.empty, beginning with a cache line.
 
     NumPy begins large arrays 16 bytes into one; every vector of 64 bytes then lies in two lines,
-    and a matrix product by such a matrix takes 10 to 30 % longer.
+    and takes two reads in a matrix product (docs/kernels.md).
     """
     dtype = numpy.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize

@@ -9,6 +9,7 @@ from . import kernels
 
 
 def create() -> Backend:
+    """The NumPy backend."""
     return Backend(
         name="numpy",
         xp=numpy,
@@ -16,6 +17,6 @@ def create() -> Backend:
         to_numpy=numpy.asarray,
         add=kernels.add,
         offers=kernels.KERNELS,
-        sgd=kernels.sgd.step,
-        adam=kernels.adam.step,
+        sgd=kernels.sgd.UPDATE,
+        adam=kernels.adam.UPDATE,
     )

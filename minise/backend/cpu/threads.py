@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from queue import SimpleQueue
@@ -105,8 +106,8 @@ def _rows_as_they_lie() -> Iterator[None]:
     """Without NumPy's habit of collecting short rows in a buffer before it computes.
 
     It does so where an array's rows do not follow each other without a gap, or one row is used for
-    all rows of another array, and a row is shorter than its buffers, 8192 numbers. Such a sum takes
-    twice the time, a training step of SE-ResNet-20 a tenth more.
+    all rows of another array, and a row is shorter than its buffers, 8192 numbers: a copy more for
+    each number. (What that costs: docs/kernels.md.)
     """
     before = numpy.setbufsize(ROW)
     try:
@@ -126,6 +127,7 @@ class _Task:
         self.done.acquire()
 
     def run(self) -> None:
+        """Do the work, unless the thread that asked has given up on it."""
         if not self.taken.acquire(blocking=False):
             return
         assert self.work
@@ -137,6 +139,7 @@ class _Task:
         self.done.release()
 
     def wait(self) -> None:
+        """Until the work is done; work that nobody has begun by now is dropped."""
         if self.taken.acquire(blocking=False):  # all was done before a thread woke up for it
             self.work = None
         else:
@@ -144,7 +147,7 @@ class _Task:
 
 
 def scratch(name: str, shape: tuple[int, ...], dtype: Any) -> numpy.ndarray:
-    """Memory of this thread to work in: uninitialised, lasting until `name` is asked for again.
+    """A workspace of this thread: uninitialised, and its own until `name` is asked for again.
 
     Fresh arrays of this size would be given back to the system and fetched page by page each time.
     """
@@ -183,6 +186,32 @@ def blas_libraries() -> Any:
 
     numpy.ones((2, 2)) @ numpy.ones((2, 2))  # BLAS is loaded by now
     return ThreadpoolController().select(user_api="blas")
+
+
+@dataclass(frozen=True)
+class Blas:
+    """A BLAS library of this process.
+
+    name           "openblas", "mkl", ...
+    threads        how many it uses now
+    architecture   the CPU that its kernels are for; "" where it does not say
+    """
+
+    name: str
+    version: str
+    threads: int
+    architecture: str
+
+
+def blas_in_use() -> list[Blas]:
+    """The BLAS libraries that threadpoolctl recognises; ImportError without threadpoolctl."""
+    return [
+        Blas(
+            str(found["internal_api"]), str(found["version"]), int(found["num_threads"]),
+            str(found.get("architecture") or ""),
+        )
+        for found in blas_libraries().info()
+    ]  # fmt: skip
 
 
 _inside = 0  # how many calls of `share` are running, in whatever threads

@@ -10,27 +10,26 @@ import numpy
 
 from ..capture import Recorder
 from ..registry import Backend
-from . import kernels
-from . import package as cupy_package
+from . import kernels, package
 
 
 def create() -> Backend:
-    """The CuPy backend; RuntimeError with the command or the check that helps if it cannot run."""
-    cupy_package.check_packages()
+    """The CuPy backend; `package.UnusableError`, which says what helps, if it cannot run here."""
+    package.check_packages()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # `check_driver` says it in one line
             import cupy
     except ModuleNotFoundError as error:
-        advice = cupy_package.how_to_install(cupy_package.driver_version())
-        raise RuntimeError(f"backend 'cupy': CuPy is not installed; {advice}") from error
+        remedy = package.how_to_install(package.driver_version())
+        raise package.UnusableError("CuPy is not installed", remedy) from error
     except ImportError as error:  # a CUDA library is missing, or another CuPy is in the way
         reason = " ".join(str(error).split())
-        raise RuntimeError(
-            f"backend 'cupy': CuPy is installed, but cannot be imported ({reason}); "
-            "`minise doctor` looks for the cause"
+        raise package.UnusableError(
+            f"CuPy is installed, but cannot be imported ({reason})",
+            "`minise doctor` looks for the cause",
         ) from error
-    cupy_package.check_driver(cupy)
+    package.check_driver(cupy)
 
     labels = kernels.LabelCheck(cupy, cupy.asnumpy)
 
@@ -59,8 +58,8 @@ def create() -> Backend:
         copies=partial(kernels.copies, cupy),
         offers=kernels.KERNELS,
         check_labels=labels.check,
-        sgd=kernels.sgd.step,
-        adam=partial(kernels.adam.step, cupy),
+        sgd=kernels.sgd.UPDATE,
+        adam=kernels.adam.UPDATE,
         recorder=new_recorder,
         is_recording=lambda: cupy.cuda.get_current_stream().is_capturing(),
         check_tf32=check_tf32,
@@ -69,6 +68,7 @@ def create() -> Backend:
 
 
 def new_recorder() -> Recorder:
+    """A CUDA graph; its module imports CuPy."""
     from .graph import CudaGraph
 
     return CudaGraph()

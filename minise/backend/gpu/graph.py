@@ -35,6 +35,7 @@ class CudaGraph:
 
     @contextmanager
     def stream(self) -> Iterator[None]:
+        """See `Recorder.stream`: two events keep the order with the stream outside."""
         outer = cupy.cuda.get_current_stream()
         outer.record(self._entered)
         self._stream.wait_event(self._entered)
@@ -46,10 +47,12 @@ class CudaGraph:
             outer.wait_event(self._left)
 
     def warm_up(self, work: Callable[[], Any]) -> Any:
+        """See `Recorder.warm_up`."""
         with cupy.cuda.using_allocator(self._pool.malloc):
             return work()
 
     def record(self, work: Callable[[], Any]) -> Any:
+        """See `Recorder.record`."""
         self._graph = None
         self._stream.begin_capture()
         try:
@@ -65,9 +68,11 @@ class CudaGraph:
         return result
 
     def replay(self) -> None:
+        """See `Recorder.replay`."""
         self._graph.launch(self._stream)
 
     def send(self, source: numpy.ndarray, target: Any) -> None:
+        """See `Recorder.send`: the copy goes through page-locked buffers, used in turns."""
         place = (target.data.ptr, target.shape, target.dtype)
         buffers = self._staged.setdefault(place, deque())
         if len(buffers) < IN_FLIGHT:

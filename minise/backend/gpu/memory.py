@@ -28,14 +28,25 @@ def explained(home: Backend, what: str) -> Iterator[None]:
 def sentence(error: MemoryError, memory: tuple[int, int], what: str) -> str:
     """What was asked for, as the library's error says, and the (used, free) bytes of the device."""
     used, free = memory
-    asked = re.search(r"([\d,]+) bytes", str(error))
-    size = int(asked[1].replace(",", "")) if asked else 0
+    size = requested_bytes(error)
+    more = "more memory" if size is None else f"{in_units(size)} more"
     return (
-        f"out of memory: {what} asked for {readable(size)} more; "
-        f"{readable(used)} are in use, {readable(free)} free"
+        f"out of memory: {what} asked for {more}; "
+        f"{in_units(used)} are in use, {in_units(free)} free"
     )
 
 
-def readable(size: int) -> str:
+def requested_bytes(error: MemoryError) -> int | None:
+    """How many bytes did not fit; None where the error does not say.
+
+    CuPy's OutOfMemoryError has no public attribute for it and names the number in its message only:
+    "Out of memory allocating 1,024 bytes (allocated so far: ...)". It is for show; nothing is
+    decided by it.
+    """
+    found = re.search(r"([\d,]+) bytes", str(error))
+    return int(found[1].replace(",", "")) if found else None
+
+
+def in_units(size: int) -> str:
     """Bytes as GiB or MiB."""
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"

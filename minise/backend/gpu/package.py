@@ -14,6 +14,18 @@ COMMAND = "`pip install -r requirements-cuda{}.txt`"
 NO_DEVICE = 100  # cudaErrorNoDevice
 
 
+class UnusableError(RuntimeError):
+    """CuPy cannot be used on this machine.
+
+    state    what is wrong
+    remedy   what to install, or to check
+    """
+
+    def __init__(self, state: str, remedy: str) -> None:
+        super().__init__(f"backend 'cupy': {state}; {remedy}")
+        self.state, self.remedy = state, remedy
+
+
 def installed() -> list[str]:
     """The CuPy packages that are installed, as "cupy-cuda13x 14.2.0"."""
     found = []
@@ -39,7 +51,7 @@ def driver_version() -> int:
     return version.value
 
 
-def readable(version: int) -> str:
+def dotted(version: int) -> str:
     """13010 as "13.1"."""
     return f"{version // 1000}.{version % 1000 // 10}"
 
@@ -51,11 +63,11 @@ def how_to_install(driver: int) -> str:
         return f"{choices} installs it, but there is no NVIDIA driver on this machine"
     if driver // 1000 < min(MAJORS):
         return (
-            f"update the NVIDIA driver, which knows CUDA {readable(driver)} only, to CUDA "
+            f"update the NVIDIA driver, which knows CUDA {dotted(driver)} only, to CUDA "
             f"{min(MAJORS)} or newer, then `minise doctor` names the CuPy for it"
         )
     major = min(driver // 1000, max(MAJORS))
-    return f"{COMMAND.format(major)} installs the one for this driver (CUDA {readable(driver)})"
+    return f"{COMMAND.format(major)} installs the one for this driver (CUDA {dotted(driver)})"
 
 
 def how_to_replace(driver: int) -> str:
@@ -72,62 +84,70 @@ def how_to_complete(built_for: int, driver: int) -> str:
 
 
 def check_packages() -> None:
-    """RuntimeError if several CuPy packages are there: they overwrite each other's files."""
+    """UnusableError if several CuPy packages are there: they overwrite each other's files."""
     found = installed()
     if len(found) > 1:
-        raise RuntimeError(
-            f"backend 'cupy': several CuPy packages are installed ({', '.join(found)}); "
-            f"{how_to_replace(driver_version())}"
+        raise UnusableError(
+            f"several CuPy packages are installed ({', '.join(found)})",
+            how_to_replace(driver_version()),
         )
 
 
 def check_driver(cupy: Any) -> None:
-    """RuntimeError, saying what helps, unless this CuPy can compile and run kernels here.
+    """UnusableError, saying what helps, unless this CuPy can compile and run kernels here.
 
     To know that it can, it adds two numbers.
     """
     runtime = cupy.cuda.runtime
     driver, built_for = runtime.driverGetVersion(), runtime.runtimeGetVersion()
-    package = f"backend 'cupy': CuPy {cupy.__version__}"
+    package = f"CuPy {cupy.__version__}"
     if driver == 0:
-        raise RuntimeError(
-            f"{package} is installed, but there is no NVIDIA driver; install one, "
-            "then `nvidia-smi` lists the GPU"
+        raise UnusableError(
+            f"{package} is installed, but there is no NVIDIA driver",
+            "install one, then `nvidia-smi` lists the GPU",
         )
     if driver // 1000 < built_for // 1000:
         another = f", or {how_to_replace(driver)}" if driver // 1000 >= min(MAJORS) else ""
-        raise RuntimeError(
+        raise UnusableError(
             f"{package} is made for CUDA {built_for // 1000}, the NVIDIA driver knows CUDA "
-            f"{readable(driver)}; update the driver{another}"
+            f"{dotted(driver)}",
+            f"update the driver{another}",
         )
     try:
         runtime.getDeviceCount()
     except runtime.CUDARuntimeError as error:
         if error.status == NO_DEVICE:
-            raise RuntimeError(
-                "backend 'cupy': no CUDA GPU found; check that `nvidia-smi` lists one, and that "
-                "CUDA_VISIBLE_DEVICES does not hide it"
+            raise UnusableError(
+                "no CUDA GPU found",
+                "check that `nvidia-smi` lists one, and that CUDA_VISIBLE_DEVICES does not hide it",
             ) from error
-        raise RuntimeError(
-            f"{package} is installed, but the CUDA driver does not answer ({error}); "
-            "check that `nvidia-smi` lists a GPU"
+        raise UnusableError(
+            f"{package} is installed, but the CUDA driver does not answer ({error})",
+            "check that `nvidia-smi` lists a GPU",
         ) from error
     try:
         cupy.cuda.nvrtc.getVersion()
     except (RuntimeError, ImportError, OSError) as error:
-        raise RuntimeError(
-            f"{package} cannot compile kernels, NVRTC of CUDA {built_for // 1000} is missing; "
-            f"{how_to_complete(built_for, driver)}"
+        raise UnusableError(
+            f"{package} cannot compile kernels, NVRTC of CUDA {built_for // 1000} is missing",
+            how_to_complete(built_for, driver),
         ) from error
     try:
         cupy.add(cupy.zeros(1), 1)
     except MemoryError as error:
-        raise RuntimeError(
-            "backend 'cupy': the memory of the GPU is full; `nvidia-smi` lists who uses it"
+        raise UnusableError(
+            "the memory of the GPU is full", "`nvidia-smi` lists who uses it"
         ) from error
     except Exception as error:  # CompileException is an Exception, and nothing else
         reason = textwrap.shorten(str(error), 200)
-        raise RuntimeError(
+        raise UnusableError(
             f"{package} cannot compile or run a kernel, the headers of CUDA {built_for // 1000} "
-            f"may be missing ({reason}); {how_to_complete(built_for, driver)}"
+            f"may be missing ({reason})",
+            how_to_complete(built_for, driver),
         ) from error
+
+
+def device_name(cupy: Any) -> str:
+    """What the GPU in use is called."""
+    name: bytes = cupy.cuda.runtime.getDeviceProperties(0)["name"]
+    return name.decode()

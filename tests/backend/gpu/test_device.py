@@ -22,7 +22,8 @@ from minise.models import blocks, resnet, vgg
 from minise.models.options import Options
 from minise.tensor import Tensor
 from minise.train import Config, datasets, train
-from minise.train.step import WARM_UP, CapturedStep, Step
+from minise.train.captured import WARM_UP, CapturedStep
+from minise.train.step import Step
 
 
 def options(**choices):

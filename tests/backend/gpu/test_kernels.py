@@ -200,8 +200,8 @@ def plugged_in(kernels, monkeypatch):
             fast=dict(cuda.KERNELS),
             check_labels=labels.check,
             synchronize=labels.raise_if_wrong,
-            sgd=cuda.sgd.step,
-            adam=partial(cuda.adam.step, strict),
+            sgd=cuda.sgd.UPDATE,
+            adam=cuda.adam.UPDATE,
         )
     )
     strict.sync_count = 0

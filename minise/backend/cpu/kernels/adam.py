@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy
 
+from ...registry import UpdateKernel
 from .. import threads
 from .layout import STRETCH
+from .parameters import suits
 
 Array = Any
 
@@ -92,3 +94,6 @@ def take_apart(whole: Array, parts: Sequence[Array]) -> None:
     for part in parts:
         part[...] = whole[start : start + part.size]
         start += part.size
+
+
+UPDATE = UpdateKernel(suits, step)

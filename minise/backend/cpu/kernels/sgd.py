@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy
 
+from ...registry import UpdateKernel
 from .. import threads
 from .layout import STRETCH
+from .parameters import suits
 
 Array = Any
 
@@ -58,3 +60,6 @@ def step(
 
     parallel = sum(w.size for w in weights) > 4 * STRETCH
     threads.share(compute, len(stretches), step=1, parallel=parallel)
+
+
+UPDATE = UpdateKernel(suits, step)

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy
 
+from ... import registry
 from .launch import launch
-from .parameters import ADDRESS, blocks, parts, struct, table
+from .parameters import ADDRESS, blocks, parts, struct, suit_an_update, table
 
 Array = Any
 
@@ -21,9 +22,9 @@ MOMENTS = struct(
 
 
 def step(
-    xp: Any, weights: Sequence[Array], gradients: Sequence[Array],
-    states: dict[str, Sequence[Array]], lr: Array, *, betas: tuple[float, float], eps: float,
-    weight_decay: float = 0, decoupled: bool = False, maximize: bool = False,
+    weights: Sequence[Array], gradients: Sequence[Array], states: dict[str, Sequence[Array]],
+    lr: Array, *, betas: tuple[float, float], eps: float, weight_decay: float = 0,
+    decoupled: bool = False, maximize: bool = False,
 ) -> None:  # fmt: skip
     """Move `weights` and `states` in place; see minise.optim.Adam.
 
@@ -31,6 +32,7 @@ def step(
     state: "step" (arrays of one int64), "exp_avg", "exp_avg_sq", and with amsgrad "max_exp_avg_sq".
     lr is an array of one float64 on the GPU. `decoupled`: weight decay as in AdamW.
     """
+    xp = registry.of(weights[0]).xp
     beta1, beta2 = map(float, betas)
     dtype, largest = weights[0].dtype, states.get("max_exp_avg_sq", ())
     for part in parts(len(weights)):
@@ -47,3 +49,6 @@ def step(
             "adam_step", dtype, blocks(counts),
             moments, bias, lr, beta1, beta2, float(eps), float(weight_decay), decoupled, maximize,
         )  # fmt: skip
+
+
+UPDATE = registry.UpdateKernel(suit_an_update, step)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy
 
 from ...registry import using_fast_kernels
-from .launch import THREADS, address, are_supported, blocks_for, launch
+from .launch import MOST as TOO_LARGE
+from .launch import REAL, THREADS, address, are_supported, blocks_for, launch
 
 Array = Any
 
@@ -39,6 +40,15 @@ def parts(count: int) -> Iterator[slice]:
 def blocks(counts: Sequence[int]) -> tuple[int, int]:
     """The grid for arrays of so many numbers: block (·, i) works on array i."""
     return blocks_for(max(*counts, 1), EACH * THREADS), len(counts)
+
+
+def suit_an_update(weights: Sequence[Array]) -> bool:
+    """Whether an update covers them: contiguous, of one dtype of the kernels, none too large."""
+    dtype = weights[0].dtype
+    return dtype in REAL and all(
+        array.dtype == dtype and array.size < TOO_LARGE and array.flags.c_contiguous
+        for array in weights
+    )
 
 
 # The struct Copies of parameters.cu.

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy
 
+from ...registry import UpdateKernel
 from .launch import launch
-from .parameters import ADDRESS, blocks, parts, struct, table
+from .parameters import ADDRESS, blocks, parts, struct, suit_an_update, table
 
 Array = Any
 
@@ -37,3 +38,6 @@ def step(
             parameters, lr, float(momentum), float(dampening), float(weight_decay), nesterov,
             maximize, first,
         )  # fmt: skip
+
+
+UPDATE = UpdateKernel(suit_an_update, step)
