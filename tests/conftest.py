@@ -81,11 +81,14 @@ def device(request):
 def pytest_sessionfinish(session):
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["compared"] = parity.compared
+        session.config.workeroutput["unrecorded"] = sorted(parity.unrecorded)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node):
-    parity.compared.update(getattr(node, "workeroutput", {}).get("compared", {}))
+    found = getattr(node, "workeroutput", {})
+    parity.compared.update(found.get("compared", {}))
+    parity.unrecorded.update(found.get("unrecorded", ()))
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -1,12 +1,12 @@
 """Which backend arrays belong to, where new ones are made, and which kernels run."""
 
-import subprocess
 import sys
 import threading
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from scripts import run_script
 from strict_array import StrictArray, strict_backend, to_strict
 
 import minise
@@ -209,8 +209,7 @@ def test_import_loads_nothing_heavy():
         "import sys, minise; minise.ones(2).sum(); "
         "print([m for m in ('cupy', 'matplotlib', 'torch') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert run_script(code) == "[]"
 
 
 # --- plain and fast kernels ---------------------------------------------------------------------
