@@ -33,6 +33,7 @@ def conv_bn(conv: Conv2d, norm: BatchNorm2d, x: Tensor, relu: bool = False) -> T
 
 
 def can_fold(conv: Conv2d, norm: BatchNorm2d, x: Tensor) -> bool:
+    """Whether one convolution may do the work of both, unseen, and is faster."""
     return (
         not is_grad_enabled()
         and not norm.training

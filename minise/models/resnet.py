@@ -126,6 +126,7 @@ class ResNet(Module):
         return 64
 
     def stem(self, x: Tensor) -> Tensor:
+        """All that comes before the first pooling."""
         return conv_bn(self.conv1, self.bn1, x, relu=True)
 
     def features(self, x: Tensor) -> Tensor:
