@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +39,7 @@ def house(tmp_path):
     return build
 
 
+@cache
 def modules(package: Path) -> dict[str, ast.Module]:
     """Every module of a package by its dotted name, parsed."""
     found = {}

@@ -39,6 +39,7 @@ def assert_equal(values, array):
 # --- against .grad --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_contributions_sum_to_the_gradient_for_every_op():
     """All cases that are compared with PyTorch: the ledger of each input adds up to its .grad."""
     compared = 0
