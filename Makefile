@@ -58,7 +58,7 @@ lint: $(VENV)/.test  ## check style, types, the direction of imports and spellin
 	$(RUN) -m ruff check
 	$(RUN) -m mypy
 	$(VENV)/bin/lint-imports
-	$(VENV)/bin/codespell README.md benchmarks lessons minise
+	$(VENV)/bin/codespell *.md benchmarks docs examples lessons minise
 
 setup: $(VENV)/.test  ## only make .venv, ready for test and lint
 
