@@ -62,8 +62,8 @@ lint: $(VENV)/.test  ## check style, types, the direction of imports and spellin
 
 setup: $(VENV)/.test  ## only make .venv, ready for test and lint
 
-clean:  ## remove .venv, the site and the caches of the tools
-	rm -rf $(VENV) .venv-oldest site .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+clean:  ## remove .venv, what was built and the caches of the tools
+	rm -rf $(VENV) .venv-oldest build dist site site.part .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 # One stamp file per set of packages. Each is renewed when the lists of packages change.
 
