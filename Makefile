@@ -8,7 +8,7 @@ PIP    := $(RUN) -m pip install --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo lessons site test oldest bench gpu lint setup clean
+.PHONY: help demo lessons site test quick golden oldest bench gpu lint setup clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,21 @@ site: $(VENV)/.site  ## write the lessons as a web site, to be read without a ne
 
 test: $(VENV)/.test  ## run the tests (compares with PyTorch too where .venv has it)
 	$(RUN) -m pytest -n 2 --dist loadfile
+
+# Each room once. What takes long, a browser or a compiler, and training are left to `make test`.
+QUICK := tests/test_autograd.py tests/test_creation.py tests/test_gradcheck.py tests/test_structure.py \
+	tests/backend/test_registry.py tests/data/test_loader.py tests/data/test_transforms.py \
+	tests/examples tests/gates tests/models/test_fold.py tests/nn tests/ops \
+	tests/optim/test_lr_scheduler.py tests/teach tests/tracing/test_layout.py \
+	tests/tracing/test_trace.py tests/train/test_config.py
+
+quick: $(VENV)/.test  ## run a part of the tests, from every room, in well under a minute
+	$(RUN) -m pytest -n 2 --dist loadfile --quick -m 'not gpu and not slow and not browser' $(QUICK)
+
+golden: $(VENV)/.test  ## record what PyTorch gives for the ops, for tests where it is not installed
+	@$(RUN) -c 'import torch' 2>/dev/null || \
+	{ echo 'make golden asks PyTorch, which .venv lacks: $(RUN) -m pip install torch==2.13.0' >&2; exit 1; }
+	$(RUN) tests/golden/make_ops.py
 
 oldest:  ## run the lessons with the oldest NumPy that minise supports, in .venv-oldest
 	PIP_CONSTRAINT=tests/oldest.txt $(MAKE) --no-print-directory setup VENV=.venv-oldest
@@ -43,12 +58,12 @@ lint: $(VENV)/.test  ## check style, types, the direction of imports and spellin
 	$(RUN) -m ruff check
 	$(RUN) -m mypy
 	$(VENV)/bin/lint-imports
-	$(VENV)/bin/codespell README.md benchmarks lessons minise
+	$(VENV)/bin/codespell *.md benchmarks docs examples lessons minise
 
 setup: $(VENV)/.test  ## only make .venv, ready for test and lint
 
-clean:  ## remove .venv, the site and the caches of the tools
-	rm -rf $(VENV) .venv-oldest site .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+clean:  ## remove .venv, what was built and the caches of the tools
+	rm -rf $(VENV) .venv-oldest build dist site site.part .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 # One stamp file per set of packages. Each is renewed when the lists of packages change.
 

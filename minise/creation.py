@@ -130,10 +130,12 @@ def _draw(
 
 
 def zeros_like(x: Tensor, *, requires_grad: bool = False) -> Tensor:
+    """Zeros in the shape and dtype of `x`, where `x` is. Raises TypeError if it is no tensor."""
     check_tensors("zeros_like", x=x)
     return Tensor(backends.of(x.data).xp.zeros_like(x.data), requires_grad)
 
 
 def ones_like(x: Tensor, *, requires_grad: bool = False) -> Tensor:
+    """Ones in the shape and dtype of `x`, where `x` is. Raises TypeError if it is no tensor."""
     check_tensors("ones_like", x=x)
     return Tensor(backends.of(x.data).xp.ones_like(x.data), requires_grad)

@@ -21,11 +21,20 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("minise")
 
 
+# A way that shows the most: float64, in an order of memory that the fast kernels take.
+QUICK_WAY, ONE_IN = "strides", 4
+
+
 def pytest_addoption(parser):
     parser.addoption(
         "--plain",
         action="store_true",
         help="NumPy without its fast kernels: what the plain ones compute passes the tests too",
+    )
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help="one comparison with PyTorch in four, in one way only: see `make quick`",
     )
 
 
@@ -38,11 +47,22 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
+    if config.getoption("--quick"):
+        comparisons = [item for item in items if way(item) is not None]
+        kept = [item for item in comparisons if way(item) == QUICK_WAY][::ONE_IN]
+        left_out = {*comparisons} - {*kept}
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=[*left_out])
     if config.getoption("--plain"):
         skip = pytest.mark.skip(reason="about the fast kernels themselves")
         for item in items:
             if item.get_closest_marker("fast_kernels"):
                 item.add_marker(skip)
+
+
+def way(item):
+    """In which way a test compares with PyTorch; None if it does something else."""
+    return item.callspec.params.get("way") if hasattr(item, "callspec") else None
 
 
 @pytest.fixture(scope="session")
@@ -81,11 +101,14 @@ def device(request):
 def pytest_sessionfinish(session):
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["compared"] = parity.compared
+        session.config.workeroutput["unrecorded"] = sorted(parity.unrecorded)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node):
-    parity.compared.update(getattr(node, "workeroutput", {}).get("compared", {}))
+    found = getattr(node, "workeroutput", {})
+    parity.compared.update(found.get("compared", {}))
+    parity.unrecorded.update(found.get("unrecorded", ()))
 
 
 def pytest_terminal_summary(terminalreporter):

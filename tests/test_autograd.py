@@ -121,6 +121,7 @@ def test_a_needed_gradient_that_backward_leaves_out_is_zero(gradient_once):
     assert b.grad.numpy().tolist() == ([0, 0] if gradient_once else [1, 1])
 
 
+@pytest.mark.slow
 def test_chain_of_100_000_ops():
     """Neither the walk nor the death of the graph may use the call stack."""
     x = y = leaf(1.0)

@@ -46,9 +46,11 @@ class ResidualBlock(Module):
     def build(
         self, in_channels: int, planes: int, stride: int, stage: int, options: Options
     ) -> None:
+        """Makes the layers of the branch."""
         raise NotImplementedError
 
     def branch(self, x: Tensor) -> Tensor:
+        """What the block adds to its shortcut: (N, C, H, W) -> (N, out_channels, P, Q)."""
         raise NotImplementedError
 
     def inside_channels(self) -> int:
@@ -56,6 +58,7 @@ class ResidualBlock(Module):
         raise NotImplementedError
 
     def shortcut(self, in_channels: int, stride: int, stage: int, options: Options) -> Module:
+        """The way around the branch: x itself where its shape fits, else option A or B."""
         if stride == 1 and in_channels == self.out_channels:
             return Identity()
         if options.shortcut == "A":
@@ -214,6 +217,8 @@ class PreActBlock(ResidualBlock):
 
 
 class PreActBottleneck(PreActBlock):
+    """1×1, 3×3, 1×1, each behind a BatchNorm and a ReLU (He et al. 2016b)."""
+
     expansion = 4
     last_norm = "bn3"
 

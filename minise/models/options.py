@@ -52,6 +52,7 @@ class Options:
         return self.se and (self.stages is None or stage in self.stages)
 
     def se_block(self, channels: int) -> SEBlock:
+        """An SE block for that many channels, as the options say."""
         hidden = None
         if self.se_width == "timm":
             hidden = round_to_eight(channels / self.reduction)

@@ -127,6 +127,7 @@ class ResNet(Module):
         return 64
 
     def stem(self, x: Tensor) -> Tensor:
+        """All that comes before the first pooling."""
         return conv_bn_relu(self.conv1, self.bn1, x)
 
     def features(self, x: Tensor) -> Tensor:

@@ -202,6 +202,7 @@ def translate(arrays: Mapping[str, Any], model: Module) -> dict[str, Any]:
 
 
 def rename(key: str) -> str:
+    """A key of Cadene's networks as minise calls it."""
     key = key.removeprefix("layer0.")
     return key.replace(".se_module.", ".se.").replace("last_linear.", "fc.")
 

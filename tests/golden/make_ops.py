@@ -1,28 +1,24 @@
-"""Makes ops.safetensors: values and gradients that PyTorch gives for the cases of test_ops_*.py.
+"""Makes ops.safetensors: values and gradients that PyTorch gives for the cases of tests/ops.
 
-    python tests/golden/make_ops.py          (needs torch; made with 2.13, on a CPU)
+    make golden          (needs torch; made with 2.13, on a CPU)
+
+Tests compare with PyTorch itself where it is installed. The file is for those who have not.
 """
 
 import sys
-from importlib import import_module
 from pathlib import Path
 
-TESTS = Path(__file__).resolve().parent.parent / "helpers"
-sys.path.insert(0, str(TESTS))
+from safetensors.numpy import save_file
 
+TESTS = Path(__file__).resolve().parent.parent
+sys.path += [str(TESTS.parent), str(TESTS / "helpers")]
+
+import op_cases  # noqa: E402
 import parity  # noqa: E402
 
 
-def cases():
-    """The cases of all op tests."""
-    modules = [import_module(file.stem) for file in sorted(TESTS.glob("test_ops_*.py"))]
-    return [case for module in modules for case in module.CASES]
-
-
 def main():
-    from safetensors.numpy import save_file
-
-    arrays = parity.golden_arrays(cases())
+    arrays = parity.golden_arrays(op_cases.of())
     save_file(arrays, parity.GOLDEN)
     print(f"{parity.GOLDEN.name}: {len(arrays)} arrays, {parity.GOLDEN.stat().st_size} bytes")
 

@@ -11,8 +11,8 @@ around its arrays, first NaN, then anything: both must give the same bits, and l
 around as it was.
 
 What it cannot see: rounding as a GPU does it (fused multiply-adds, its own exp and log), the limits
-of a GPU (NVRTC checks these, see test_backend_cuda.py), reads of shared memory that nobody wrote,
-the way in which a tensor core rounds its sums, speed.
+of a GPU (NVRTC checks these, see tests/backend/gpu/test_kernels.py), reads of shared memory that
+nobody wrote, the way in which a tensor core rounds its sums, speed.
 """
 
 from __future__ import annotations
@@ -22,18 +22,27 @@ import random
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from strict_array import StrictArray
+import pytest
+from strict_array import StrictArray, from_strict, strict, strict_backend
 
+from minise import backend
+from minise.backend import Backend
+from minise.backend.gpu import kernels as gpu
 from minise.backend.gpu.kernels import launch
 
 COMPILER = shutil.which("g++")
 HEADER = Path(__file__).with_name("cuda_on_host.h")
 MARGIN = 4096  # bytes
+
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
 
 
 class Kernels:
@@ -175,3 +184,31 @@ class Guarded:
 
     def give_back(self) -> None:
         self.array[...] = np.frombuffer(self.bytes(), self.array.dtype).reshape(self.array.shape)
+
+
+@contextmanager
+def plugged_in(kernels: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
+    """Inside, strict arrays have the kernels of the GPU, which run on the CPU."""
+    monkeypatch.setattr(launch, "kernel", kernels.kernel)
+    monkeypatch.setattr(gpu.parameters, "address", kernels.address)
+    labels = gpu.LabelCheck(strict, from_strict)
+    before = strict_backend()
+    home = backend.register(
+        replace(
+            before,
+            add=gpu.add,
+            copies=partial(gpu.copies, strict),
+            offers=gpu.KERNELS,
+            kernels={},
+            check_labels=labels.check,
+            synchronize=labels.raise_if_wrong,
+            sgd=gpu.sgd.UPDATE,
+            adam=gpu.adam.UPDATE,
+        )
+    )
+    strict.sync_count = 0
+    kernels.launched.clear()
+    try:
+        yield home
+    finally:
+        backend.register(before)

@@ -1,11 +1,11 @@
-"""The comparison with PyTorch itself: it notices mistakes, and the recorded numbers are fresh."""
+"""The comparison with PyTorch: it notices mistakes, and what was recorded is what PyTorch gives."""
 
 from __future__ import annotations
 
 import numpy
+import op_cases
 import parity
 import pytest
-from golden import make_ops
 from parity import WAYS, Outcome, assert_close, case, constant, values
 
 import minise
@@ -115,7 +115,6 @@ def test_inputs_are_the_same_everywhere():
     )
 
 
-
 def test_reordered_inputs_have_other_strides():
     array = numpy.arange(120.0).reshape(2, 3, 4, 5)
     view = parity.reordered(array)
@@ -124,22 +123,64 @@ def test_reordered_inputs_have_other_strides():
     assert not view.flags.writeable
 
 
-def test_golden_file_holds_every_case():
-    """Otherwise: python tests/golden/make_ops.py"""
-    cases = make_ops.cases()
-    assert len({case.id for case in cases}) == len(cases)
-    wanted = {(case.id, dtype) for case in cases if case.golden for dtype in case.dtypes}
-    assert set(parity.golden_outcomes()) == wanted
+# --- the golden file ------------------------------------------------------------------------------
+
+
+def test_every_case_has_an_id_of_its_own():
+    ids = [case.id for case in op_cases.of()]
+    assert len(set(ids)) == len(ids)
+    assert len(ids) > 1000  # of all the files
 
 
 def test_recorded_numbers_are_what_pytorch_gives():
+    """Otherwise: make golden."""
     if parity.torch is None:
         pytest.skip("PyTorch is not installed")
-    recorded = parity.golden_outcomes()
-    for case_ in make_ops.cases():
-        for dtype in case_.dtypes if case_.golden else ():
-            live = parity.run_torch(case_, dtype)
-            parity.assert_same_outcome(case_, f"live {dtype}", live, recorded[case_.id, dtype])
+    cases = {case.id: case for case in op_cases.of()}
+    for (id, dtype), recorded in parity.golden_outcomes().items():
+        if id in cases:
+            live = parity.run_torch(cases[id], dtype)
+            parity.assert_same_outcome(cases[id], f"live {dtype}", live, recorded)
+
+
+@pytest.fixture
+def golden(monkeypatch):
+    """A golden file that holds one case: x², of which it says that it is x² + 1."""
+    recorded = case("recorded", lambda F, x: x * x, values([1.0, 2.0]))
+    outcome = Outcome([numpy.array([2.0, 5.0])], [None])
+    monkeypatch.setattr(parity, "golden_outcomes", lambda: {("recorded", "float64"): outcome})
+    monkeypatch.setattr(parity, "unrecorded", set())
+    parity.expected.cache_clear()
+    yield recorded
+    parity.expected.cache_clear()
+
+
+def test_without_pytorch_the_golden_file_answers(golden, monkeypatch):
+    monkeypatch.setattr(parity, "torch", None)
+    assert parity.expected(golden, "float64").outputs[0].tolist() == [2, 5]
+    with pytest.raises(AssertionError, match=r"recorded .*: output 0: 2 of 2 elements differ"):
+        parity.check(golden, "float64")
+
+
+def test_without_pytorch_a_new_case_skips(golden, monkeypatch):
+    monkeypatch.setattr(parity, "torch", None)
+    with pytest.raises(pytest.skip.Exception, match=r"not installed, .* not in the golden file"):
+        parity.check(case("new", lambda F, x: x * x, (3,)), "float64")
+    assert parity.unrecorded == {"new"}
+
+
+def test_with_pytorch_a_new_case_needs_no_golden_file(golden, monkeypatch):
+    if parity.torch is None:
+        pytest.skip("PyTorch is not installed")
+    monkeypatch.setattr(parity, "compared", {})
+    parity.check(golden, "float64")  # whatever the golden file says
+    parity.check(case("new", lambda F, x: F.relu(x), (3,)), "float64")
+    wrong = case("new and wrong", lambda F, x: x, (3,), theirs=lambda F, x: 2 * x)
+    with pytest.raises(AssertionError, match=r"new and wrong .*: output 0"):
+        parity.check(wrong, "float64")
+    parity.check(case("one of many", lambda F, x: x * 2, (3,), golden=False), "float64")
+    assert parity.unrecorded == {"new", "new and wrong"}
+    assert "not in the golden file: 2 cases, which `make golden` records" in parity.summary()
 
 
 def test_an_unknown_function_is_named():

@@ -58,7 +58,15 @@ def test_the_same_as_one_after_the_other(monkeypatch, relu, affine, options):
 
 
 @pytest.mark.fast_kernels
-@pytest.mark.parametrize("net", ["se_resnet20", "se_resnet50", "se_bn_inception", "se_mobilenet"])
+@pytest.mark.parametrize(
+    "net",
+    [
+        "se_resnet20",
+        pytest.param("se_resnet50", marks=pytest.mark.slow),
+        pytest.param("se_bn_inception", marks=pytest.mark.slow),
+        "se_mobilenet",
+    ],
+)
 def test_networks(monkeypatch, net):
     """In float32; against the same network with every op by itself."""
     network = models.create(net).eval()

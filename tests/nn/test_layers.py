@@ -11,7 +11,7 @@ from minise import backend, nn
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
 GRADIENTS_CLOSE = {"rtol": 1e-9, "atol": 1e-9}
-# PyTorch multiplies with 1/6 in float32 there, even for float64; test_ops_activation.py is exact.
+# PyTorch multiplies with 1/6 in float32 there, even for float64; ops/test_activation.py is exact.
 HARDSIGMOID_CLOSE = {"rtol": 4e-8, "atol": 1e-9}
 
 

@@ -40,6 +40,7 @@ def test_rates_over_sixty_epochs_are_pytorchs(recorded, case):
     check(golden.rates(optimizer, schedule), recorded[f"rates.{case}"])
 
 
+@pytest.mark.slow
 @schedules
 def test_recorded_rates_are_what_pytorch_gives(recorded, case):
     pytest.importorskip("torch")

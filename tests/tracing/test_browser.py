@@ -10,6 +10,7 @@ import json
 import numpy
 import pytest
 from browsing import jupyter_lab, marks, violations
+from se_by_hand import by_hand
 
 import minise
 from minise import functional as F
@@ -17,8 +18,6 @@ from minise.tracing import examples
 from minise.tracing.fold import EVERYTHING, views
 from minise.tracing.stepper import fragment
 from minise.tracing.text import shown
-
-from .test_trace import by_hand
 
 pytestmark = marks
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import warnings
 
 import numpy
+import op_cases
 import parity
 import pytest
-from golden import make_ops
+from scripts import run_script
+from se_by_hand import by_hand
 
 import minise
 from minise import functional as F
@@ -39,10 +39,11 @@ def assert_equal(values, array):
 # --- against .grad --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_contributions_sum_to_the_gradient_for_every_op():
     """All cases that are compared with PyTorch: the ledger of each input adds up to its .grad."""
     compared = 0
-    for case in make_ops.cases():
+    for case in op_cases.of():
         arrays = case.arrays("float64")
         tensors = [
             minise.Tensor(array, given.differentiable and array.dtype.kind == "f")
@@ -280,29 +281,6 @@ def test_every_op_can_be_explained():
 # --- break it -------------------------------------------------------------------------------------
 
 
-def by_hand(tensors, dy, cut=None):
-    """An SE block written out, where op number `cut[0]` sends nothing to its input `cut[1]`."""
-    ops = iter(range(8))
-
-    def inputs(*given):
-        op = next(ops)
-        return [t.detach() if (op, i) == cut else t for i, t in enumerate(given)]
-
-    u, w1, b1, w2, b2 = (minise.tensor(t.numpy(), requires_grad=True) for t in tensors)
-    z = F.adaptive_avg_pool2d(*inputs(u), 1)
-    z = inputs(z)[0].flatten(1)
-    h = F.linear(*inputs(z, w1, b1))
-    h = F.relu(*inputs(h))
-    a = F.linear(*inputs(h, w2, b2))
-    s = F.sigmoid(*inputs(a))
-    s = inputs(s)[0].reshape(*s.shape, 1, 1)
-    a, b = inputs(u, s)
-    y = a * b
-    if y.op is not None:
-        y.backward(dy)
-    return [numpy.zeros(t.shape) if t.grad is None else t.grad.numpy() for t in (u, w1, b1, w2, b2)]
-
-
 def test_cutting_an_edge_gives_the_gradients_of_a_graph_without_it():
     """Each of the 13 edges; the reference detaches the tensor where it is used, and runs again."""
     trace, u, y, dy, se = small_block()
@@ -356,8 +334,7 @@ def test_existing_gradients_stay():
 
 def test_nothing_is_imported_before_it_is_used():
     code = "import sys, minise; print([m for m in sys.modules if 'minise.tracing' in m])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert run_script(code) == "[]"
 
 
 # --- bad input ------------------------------------------------------------------------------------

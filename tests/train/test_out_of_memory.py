@@ -12,7 +12,7 @@ import tiny_run
 from minise import backend, cli, models, nn, optim
 from minise import functional as F
 from minise.backend import registry
-from minise.backend.gpu import memory as device_memory
+from minise.backend.gpu import memory
 from minise.train import out_of_memory
 from minise.train.step import Step
 
@@ -131,7 +131,7 @@ def test_looking_at_a_run_says_what_was_missing(
 
 
 def test_an_error_that_names_no_number():
-    said = device_memory.sentence(MemoryError("out of memory"), (7 * GIB, GIB // 4), "a batch of 8")
+    said = memory.sentence(MemoryError("out of memory"), (7 * GIB, GIB // 4), "a batch of 8")
     assert said == (
         "out of memory: a batch of 8 asked for more memory; 7.0 GiB are in use, 256.0 MiB free"
     )
@@ -139,7 +139,7 @@ def test_an_error_that_names_no_number():
 
 def test_the_systems_own_memory_is_named_by_the_system():
     home = backend.get("numpy")
-    with pytest.raises(MemoryError, match=r"^[^;]*$"), device_memory.explained(home, "the network"):
+    with pytest.raises(MemoryError, match=r"^[^;]*$"), memory.explained(home, "the network"):
         raise MemoryError("unable to allocate")
 
 

@@ -1,6 +1,7 @@
 """The training step, asked for op by op and recorded: the same numbers, and no waiting.
 
-The device is the strict array with its stand-in for CUDA graphs; on a real GPU see test_gpu.py.
+The device is the strict array with its stand-in for CUDA graphs; on a real GPU see
+tests/backend/gpu/test_device.py.
 """
 
 from __future__ import annotations
@@ -11,23 +12,22 @@ import numpy as np
 import parity  # noqa: F401  (registers the backend "strict")
 import pytest
 import strict_recorder
-from strict_array import StrictArray, strict
+from strict_array import strict
+from tiny_step import (
+    OPTIMIZERS,
+    STEPS,
+    batches,
+    never,
+    new_step,
+    rate_as_number,
+    recorded_numbers,
+    train,
+)
 
-import minise
 from minise import backend, models, nn, optim
 from minise.tensor import Tensor
 from minise.train.captured import WARM_UP, CapturedStep, capture_if_possible
 from minise.train.step import Step
-
-STEPS = WARM_UP + 4
-OPTIMIZERS = {
-    "sgd": lambda params: optim.SGD(params, 0.1, 0.9, weight_decay=1e-3, nesterov=True),
-    "sgd, groups": lambda params: optim.SGD(
-        [{"params": params[:-2]}, {"params": params[-2:], "lr": 0.5}], 0.1, 0.9, 0.1
-    ),
-    "adam": lambda params: optim.Adam(params, 0.01, weight_decay=1e-3, amsgrad=True),
-    "adamw": lambda params: optim.AdamW(params, 0.01),
-}
 
 
 @pytest.fixture
@@ -35,56 +35,6 @@ def own_kernels(monkeypatch):
     """Matrix products by kernels of our own, instead of cuBLAS, which nobody can record."""
     for op, kernel in strict_recorder.own_kernels().items():
         monkeypatch.setitem(backend.get("strict").kernels, op, kernel)
-
-
-class Small(nn.Module):
-    """One layer of each kind; `layer` comes after the convolution."""
-
-    def __init__(self, layer=None):
-        super().__init__()
-        self.conv1, self.layer = nn.Conv2d(3, 8, 3, padding=1, bias=False), layer
-        self.bn1, self.se, self.fc = nn.BatchNorm2d(8), nn.SEBlock(8, 4), nn.Linear(8, 3)
-
-    def forward(self, x):
-        u = self.conv1(x) if self.layer is None else self.layer(self.conv1(x))
-        return self.fc(self.se(self.bn1(u).relu()).mean((2, 3)))
-
-
-def new_step(make=OPTIMIZERS["sgd"], layer=None, **options):
-    minise.manual_seed(0)
-    model = Small(layer).to("strict")
-    return Step(model, make([*model.parameters()]), 3, **options)
-
-
-def batches(count=STEPS, size=4, side=8):
-    random = np.random.RandomState(0)
-    for _ in range(count):
-        images = random.standard_normal((size, 3, side, side)).astype("float32")
-        yield images, random.randint(0, 3, size)
-
-
-def train(step, run, given, change=lambda optimizer, number: None):
-    """Losses, hits and everything that the steps leave behind; the rate halves with each step."""
-    step.model.train()
-    results = []
-    for number, (images, labels) in enumerate(given):
-        results.append(run(images, labels))
-        for group in step.optimizer.param_groups:
-            group["lr"] /= 2
-        change(step.optimizer, number)
-    numbers = [[array.get().tolist() for array in result] for result in results]
-    state = {key: value.numpy().tolist() for key, value in step.model.state_dict().items()}
-    optimizer = step.optimizer.state_dict()
-    saved = [
-        (index, name, value.get().tolist() if isinstance(value, StrictArray) else value)
-        for index, values in optimizer["state"].items()
-        for name, value in values.items()
-    ]
-    return numbers, state, saved, optimizer["param_groups"]
-
-
-def never(line):
-    raise AssertionError(line)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -250,10 +200,6 @@ class BakesTheRate(optim.SGD):
         super().update(weights, gradient, state, {**options, "lr": self.number or options["lr"]})
 
 
-def rate_as_number(optimizer, step=None):
-    optimizer.number = optimizer.param_groups[0]["lr"]
-
-
 class BakesTheCounter(optim.Adam):
     def update(self, weights, gradient, state, options):
         state = dict(state, step=int(self.counted)) if state else state
@@ -264,17 +210,6 @@ class BakesTheCounter(optim.Adam):
     def step(self, closure=None):
         super().step(closure)
         self.counted += 1
-
-
-def recorded_numbers(step, lr):
-    """The host numbers in a recording at that learning rate, after some steps."""
-    captured = CapturedStep(step, never)
-    for group in step.optimizer.param_groups:
-        group["lr"] = lr
-    rate_as_number(step.optimizer)
-    for images, labels in batches(WARM_UP + 1):
-        captured(images, labels)
-    return captured.recorder.tape.numbers
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -10,18 +10,16 @@ import cuda_on_host
 import numpy as np
 import pytest
 from strict_array import StrictArray, strict
+from tiny_nets import FAMILIES
+from tiny_step import OPTIMIZERS, batches, never, new_step, rate_as_number, recorded_numbers, train
 
 from minise import backend, nn, optim
 from minise.backend.gpu import kernels as cuda
 from minise.backend.gpu.kernels import launch
 from minise.train.captured import WARM_UP, CapturedStep
 from minise.train.step import Step
-from tests.backend.gpu import test_kernels as test_backend_cuda
-from tests.backend.gpu.test_device import FAMILIES
 
-from . import test_step as steps
-
-pytestmark = test_backend_cuda.needs_compiler
+pytestmark = cuda_on_host.needs_compiler
 
 
 class Recordable:
@@ -55,21 +53,22 @@ def kernels(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def plugged_in(kernels, monkeypatch):
-    yield from test_backend_cuda.plugged_in(Recordable(kernels), monkeypatch)
+    with cuda_on_host.plugged_in(Recordable(kernels), monkeypatch):
+        yield
 
 
 UPDATES = {"sgd": {"sgd_step"}, "adam": {"adam_count", "adam_step"}}
 UPDATES |= {"sgd, groups": UPDATES["sgd"], "adamw": UPDATES["adam"]}
-optimizers = pytest.mark.parametrize("name", steps.OPTIMIZERS)
+optimizers = pytest.mark.parametrize("name", OPTIMIZERS)
 
 
 @optimizers
 def test_captured_equals_eager(kernels, name):
-    make = steps.OPTIMIZERS[name]
-    eager, step = (steps.new_step(make, label_smoothing=0.1) for _ in range(2))
-    expected = steps.train(eager, eager, steps.batches())
-    captured = CapturedStep(step, steps.never)
-    numbers, *state = steps.train(step, captured, steps.batches())
+    make = OPTIMIZERS[name]
+    eager, step = (new_step(make, label_smoothing=0.1) for _ in range(2))
+    expected = train(eager, eager, batches())
+    captured = CapturedStep(step, never)
+    numbers, *state = train(step, captured, batches())
     assert [numbers, *state] == [*expected]
     assert captured.recorder.log.count("replay") == 4
     assert len(kernels.launched) > 15
@@ -78,16 +77,16 @@ def test_captured_equals_eager(kernels, name):
 
 @optimizers
 def test_it_equals_the_plain_kernels(name):
-    make = steps.OPTIMIZERS[name]
+    make = OPTIMIZERS[name]
 
-    def train(step):
-        numbers, weights, *_ = steps.train(step, CapturedStep(step, steps.never), steps.batches())
+    def captured(step):
+        numbers, weights, *_ = train(step, CapturedStep(step, never), batches())
         return numbers, weights
 
-    numbers, weights = train(steps.new_step(make))
+    numbers, weights = captured(new_step(make))
     with backend.plain():
-        plain = steps.new_step(make)
-        expected_numbers, expected, *_ = steps.train(plain, plain, steps.batches())
+        plain = new_step(make)
+        expected_numbers, expected, *_ = train(plain, plain, batches())
     np.testing.assert_allclose(numbers, expected_numbers, rtol=1e-4)
     for key, values in expected.items():
         np.testing.assert_allclose(weights[key], values, rtol=1e-3, atol=1e-5, err_msg=key)
@@ -95,8 +94,8 @@ def test_it_equals_the_plain_kernels(name):
 
 @optimizers
 def test_no_learning_rate_is_recorded_as_a_number(name):
-    make = steps.OPTIMIZERS[name]
-    one, other = (steps.recorded_numbers(steps.new_step(make), lr) for lr in (0.1, 0.025))
+    make = OPTIMIZERS[name]
+    one, other = (recorded_numbers(new_step(make), lr) for lr in (0.1, 0.025))
     assert len(one) > 50
     assert one == other
 
@@ -112,19 +111,19 @@ def test_a_learning_rate_that_was_baked_in_is_found(monkeypatch):
         cuda.sgd.step(weights, gradients, velocities, fresh, **options)
 
     def new():
-        step = steps.new_step()
+        step = new_step()
         baked.optimizer = step.optimizer
-        steps.rate_as_number(step.optimizer)
+        rate_as_number(step.optimizer)
         return step
 
     plug_in(monkeypatch, "sgd", baked)
-    one, other = (steps.recorded_numbers(new(), lr) for lr in (0.1, 0.025))
+    one, other = (recorded_numbers(new(), lr) for lr in (0.1, 0.025))
     assert {a for a, b in zip(one, other) if a != b} == {("full", 0.1)}
     eager = new()
-    expected = steps.train(eager, eager, steps.batches(), steps.rate_as_number)
+    expected = train(eager, eager, batches(), rate_as_number)
     step = new()
-    captured = CapturedStep(step, steps.never)
-    assert steps.train(step, captured, steps.batches(), steps.rate_as_number) != expected
+    captured = CapturedStep(step, never)
+    assert train(step, captured, batches(), rate_as_number) != expected
 
 
 def test_a_counter_that_was_baked_in_is_found(monkeypatch):
@@ -136,18 +135,18 @@ def test_a_counter_that_was_baked_in_is_found(monkeypatch):
     plug_in(monkeypatch, "adam", baked)
     outcomes = []
     for capture in (False, True):
-        baked.count, step = -1, steps.new_step(steps.OPTIMIZERS["adamw"])
-        run = CapturedStep(step, steps.never) if capture else step
-        outcomes.append(steps.train(step, run, steps.batches()))
+        baked.count, step = -1, new_step(OPTIMIZERS["adamw"])
+        run = CapturedStep(step, never) if capture else step
+        outcomes.append(train(step, run, batches()))
     assert outcomes[0] != outcomes[1]
 
 
 @optimizers
 def test_no_step_waits(name):
-    make = steps.OPTIMIZERS[name]
-    for run in (steps.new_step(make), CapturedStep(steps.new_step(make), steps.never)):
+    make = OPTIMIZERS[name]
+    for run in (new_step(make), CapturedStep(new_step(make), never)):
         strict.sync_count = 0
-        for images, labels in steps.batches():
+        for images, labels in batches():
             run(images, labels)
         assert strict.sync_count == 0
 
@@ -155,12 +154,12 @@ def test_no_step_waits(name):
 def test_a_convolution_by_columns_is_captured(kernels):
     """Its matrix products too, which the plain op leaves to cuBLAS."""
     eager, step = (
-        steps.new_step(layer=nn.Conv2d(8, 8, 3, stride=2, padding=2, dilation=2)) for _ in range(2)
+        new_step(layer=nn.Conv2d(8, 8, 3, stride=2, padding=2, dilation=2)) for _ in range(2)
     )
     step.model.load_state_dict(eager.model.state_dict())
-    expected = steps.train(eager, eager, steps.batches())
-    captured = CapturedStep(step, steps.never)
-    assert steps.train(step, captured, steps.batches()) == expected
+    expected = train(eager, eager, batches())
+    captured = CapturedStep(step, never)
+    assert train(step, captured, batches()) == expected
     assert captured.recorder.log.count("replay") == 4
     assert {"im2col", "col2im"} <= kernels.launched
 
@@ -188,11 +187,11 @@ MASKS = {
 @pytest.mark.parametrize("family", FAMILIES)
 def test_which_families_of_networks_can_be_captured(monkeypatch, family):
     build, side = FAMILIES[family]
-    for _ in test_backend_cuda.plugged_in(Idle(), monkeypatch):
+    with cuda_on_host.plugged_in(Idle(), monkeypatch):
         model, said = build().to("strict"), []
         call = CapturedStep(Step(model, optim.SGD(model.parameters(), 0.1, 0.9), 3), said.append)
         with np.errstate(all="ignore"):
-            for images, labels in steps.batches(WARM_UP + 1, 4, side):
+            for images, labels in batches(WARM_UP + 1, 4, side):
                 call(images, labels)
     reasons = [line.partition("graph: ")[2] for line in said]
     assert reasons == ([f"an array of shape {MASKS[family]}"] if family in MASKS else [])

@@ -12,13 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy
 import pytest
+from scripts import run_script
 
 import minise
 from minise import functional as F
 from minise import models, optim
 from minise.backend.cpu import memory, threads
-
-from .test_threads import run_script
 
 N = memory.LARGE // 4  # float32 numbers of the smallest large array
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy
 import pytest
+from scripts import run_script
 from threadpoolctl import ThreadpoolController
 
 import minise
@@ -380,23 +378,6 @@ def test_the_number_may_change_while_others_compute():
 
 
 # --- processes ------------------------------------------------------------------------------------
-
-
-def run_script(script: str, **environment: str) -> str:
-    """What it prints. It must end well, in time, and without a word on stderr."""
-    __tracebackhide__ = True
-    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-    kept = {key: value for key, value in os.environ.items() if key not in names}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script],
-        cwd=Path(__file__).parents[3],
-        env={**kept, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.strip()
 
 
 @pytest.mark.parametrize("name", ["OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"])

@@ -14,23 +14,17 @@ import os
 import re
 import weakref
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
 import cuda_on_host
 import numpy
+import op_cases
 import parity
 import pytest
 import strict_array
-from strict_array import StrictArray, from_strict, strict, strict_backend, to_strict
-
-import minise
-from minise import Tensor, backend, models
-from minise import functional as F
-from minise.backend.gpu import kernels as cuda
-from minise.backend.gpu.kernels import launch
-from tests.backend.cpu.test_kernels import (
+from cuda_on_host import needs_compiler, plugged_in
+from kernel_cases import (
     CONVOLUTIONS,
     TOLERANCES,
     assert_close,
@@ -39,19 +33,15 @@ from tests.backend.cpu.test_kernels import (
     images,
     numbers,
 )
-from tests.ops import test_activation as test_ops_activation
-from tests.ops import test_conv as test_ops_conv
-from tests.ops import test_loss as test_ops_loss
-from tests.ops import test_math as test_ops_math
-from tests.ops import test_norm as test_ops_norm
-from tests.ops import test_pool as test_ops_pool
-from tests.ops import test_se as test_ops_se
+from strict_array import StrictArray, from_strict, strict, to_strict
+
+import minise
+from minise import Tensor, backend, models
+from minise import functional as F
+from minise.backend.gpu import kernels as cuda
+from minise.backend.gpu.kernels import launch
 
 dtypes = pytest.mark.parametrize("dtype", TOLERANCES)
-
-
-needs_compiler = pytest.mark.skipif(cuda_on_host.COMPILER is None, reason="g++ is not installed")
-
 
 def missing_compilers() -> list[str]:
     """Why tests in this file are skipped."""
@@ -184,33 +174,8 @@ def compiled(tmp_path_factory):
 @pytest.fixture
 def device(compiled, monkeypatch):
     """Strict arrays with the kernels of the GPU, run on the CPU."""
-    yield from plugged_in(compiled, monkeypatch)
-
-
-def plugged_in(kernels, monkeypatch):
-    monkeypatch.setattr(launch, "kernel", kernels.kernel)
-    monkeypatch.setattr(cuda.parameters, "address", kernels.address)
-    labels = cuda.LabelCheck(strict, from_strict)
-    before = strict_backend()
-    home = backend.register(
-        replace(
-            before,
-            add=cuda.add,
-            copies=partial(cuda.copies, strict),
-            offers=cuda.KERNELS,
-            kernels={},
-            check_labels=labels.check,
-            synchronize=labels.raise_if_wrong,
-            sgd=cuda.sgd.UPDATE,
-            adam=cuda.adam.UPDATE,
-        )
-    )
-    strict.sync_count = 0
-    kernels.launched.clear()
-    try:
+    with plugged_in(compiled, monkeypatch) as home:
         yield home
-    finally:
-        backend.register(before)
 
 
 def outcome(f, arrays, upstream, place, constant=()):
@@ -242,15 +207,8 @@ def compare(f, *arrays, constant=(), upstream=None):
 
 
 # The cases of every op that has a kernel, of those whose answer from PyTorch is recorded.
-CASES = [
-    case
-    for module in (
-        test_ops_activation, test_ops_conv, test_ops_loss, test_ops_math, test_ops_norm,
-        test_ops_pool, test_ops_se,
-    )
-    for case in module.CASES
-    if case.golden
-]  # fmt: skip
+WITH_KERNELS = ("activation", "conv", "loss", "math", "norm", "pool", "se")
+CASES = [case for case in op_cases.of(*WITH_KERNELS) if case.golden]
 
 
 @needs_compiler
@@ -407,7 +365,8 @@ def compiled_tf32(tmp_path_factory):
 
 @pytest.fixture
 def tensor_cores(compiled_tf32, monkeypatch):
-    yield from plugged_in(compiled_tf32, monkeypatch)
+    with plugged_in(compiled_tf32, monkeypatch) as home:
+        yield home
 
 
 def nearest_tf32(x):
@@ -505,9 +464,9 @@ def test_a_mistake_with_tensor_cores_is_noticed(tmp_path, monkeypatch, mistake):
     code = launch.code(ON_HOST)
     assert right in code
     kernels = cuda_on_host.Kernels(code.replace(right, wrong, 1), tmp_path)
-    for _ in plugged_in(kernels, monkeypatch):
-        with pytest.raises(AssertionError, match=r"^y: .* off|order of threads"):
-            compare_tf32(*conv((16, 20, 1, 1), (2, 20, 9, 11), "float32"))
+    noticed = pytest.raises(AssertionError, match=r"^y: .* off|order of threads")
+    with plugged_in(kernels, monkeypatch), noticed:
+        compare_tf32(*conv((16, 20, 1, 1), (2, 20, 9, 11), "float32"))
 
 
 # --- the other kernels ----------------------------------------------------------------------------
@@ -953,6 +912,5 @@ def test_a_mistake_is_noticed(tmp_path, monkeypatch, mistake):
     code = launch.code(("threads", *sources, "parameters"))
     assert right in code
     kernels = cuda_on_host.Kernels(code.replace(right, wrong, 1), tmp_path)
-    for _ in plugged_in(kernels, monkeypatch):
-        with pytest.raises(AssertionError, match=message):
-            compare(OPS[name][0], *arguments(name, "float64"))
+    with plugged_in(kernels, monkeypatch), pytest.raises(AssertionError, match=message):
+        compare(OPS[name][0], *arguments(name, "float64"))

@@ -9,15 +9,14 @@ from __future__ import annotations
 import cuda_on_host
 import numpy
 import pytest
+from cuda_on_host import needs_compiler, plugged_in
 from golden import make_optim as golden
+from kernel_cases import assert_close, numbers
 from safetensors.numpy import load_file
 from strict_array import StrictArray, to_strict
 
 from minise import Tensor, backend, optim
 from minise.backend.gpu.kernels import launch
-from tests.backend.cpu.test_kernels import assert_close, numbers
-
-from .test_kernels import needs_compiler, plugged_in
 
 pytestmark = needs_compiler
 
@@ -33,7 +32,8 @@ def compiled(tmp_path_factory):
 
 @pytest.fixture
 def device(compiled, monkeypatch):
-    yield from plugged_in(compiled, monkeypatch)
+    with plugged_in(compiled, monkeypatch) as home:
+        yield home
 
 
 SHAPES = [(1 + 37 * i % 11, 1 + i % 5) for i in range(70)] + [(1500,), (0, 3)]
@@ -148,9 +148,10 @@ def test_a_mistake_in_an_update_is_noticed(tmp_path, monkeypatch, mistake):
     place = 0 if case.startswith("sgd") else 2
     assert right in parts[place]
     code = "".join(p.replace(right, wrong) if i == place else p for i, p in enumerate(parts))
-    for _ in plugged_in(cuda_on_host.Kernels(code, tmp_path), monkeypatch):
-        with pytest.raises(AssertionError, match="Not equal to tolerance"):
-            follow(case, "float64")
+    kernels = cuda_on_host.Kernels(code, tmp_path)
+    noticed = pytest.raises(AssertionError, match="Not equal to tolerance")
+    with plugged_in(kernels, monkeypatch), noticed:
+        follow(case, "float64")
 
 
 @pytest.mark.parametrize(
