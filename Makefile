@@ -57,6 +57,7 @@ gpu: $(VENV)/.test  ## on an NVIDIA GPU: the tests that need one, then minise be
 lint: $(VENV)/.test  ## check style, types, the direction of imports and spelling
 	$(RUN) -m ruff check
 	$(RUN) -m mypy
+	@for lesson in lessons/[0-9]*; do $(RUN) -m mypy --exclude solutions.py $$lesson || exit 1; done
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/codespell *.md benchmarks docs examples lessons minise
 

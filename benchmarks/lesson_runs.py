@@ -20,7 +20,7 @@ import runs
 from minise import files
 
 RESULTS = Path(__file__).parent / "results"
-TARGET = Path(__file__).parents[1] / "minise" / "lessons" / "training.json"
+TARGET = Path(__file__).parents[1] / "lessons" / "10_cifar" / "runs.json"
 
 
 def collect() -> dict[str, Any]:

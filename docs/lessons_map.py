@@ -1,4 +1,4 @@
-"""Draws docs/lessons-map.svg, the path through the lessons. Titles are read from the notebooks.
+"""Draws lessons/map.svg, the path through the lessons. Titles are read from the notebooks.
 
     python docs/lessons_map.py
 """
@@ -31,7 +31,7 @@ WIDTH, HEIGHT, GAP, STEP = 3.1, 0.74, 0.7, 1.1  # of a box, between columns, fro
 
 def title(number: str) -> tuple[str, str]:
     """The heading of a lesson, before and after the colon."""
-    (path,) = (ROOT / "lessons").glob(f"{number}_*.ipynb")
+    (path,) = (ROOT / "lessons").glob(f"{number}_*/lesson.ipynb")
     heading = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
     name, _, question = heading.partition("\n")[0].removeprefix("# ").partition(": ")
     return name, question
@@ -82,7 +82,7 @@ def main() -> None:
     axes.set_aspect("equal")
     axes.set_axis_off()
     figure.subplots_adjust(0, 0, 1, 1)
-    figure.savefig(ROOT / "docs" / "lessons-map.svg", transparent=True, metadata={"Date": None})
+    figure.savefig(ROOT / "lessons" / "map.svg", transparent=True, metadata={"Date": None})
 
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     add_summary(commands.add_parser("summary", help="shapes, parameters, multiply-adds"))
     add_predict(commands.add_parser("predict", help="the five likeliest classes of images"))
     add_gates(commands.add_parser("gates", help="draw what the gates of a trained network do"))
+    add_lessons(commands.add_parser("lessons", help="copy the course, thirteen notebooks"))
     add_doctor(commands.add_parser("doctor", help="what is installed, works, or is missing"))
     return top
 
@@ -256,6 +257,19 @@ def run_gates(options: argparse.Namespace) -> int:
 
     gates.draw(options.folder, options.out, options.weights, **changes(options))
     print(options.out)
+    return 0
+
+
+def add_lessons(command: argparse.ArgumentParser) -> None:
+    command.add_argument("folder", nargs="?", default="minise-lessons", metavar="DIR",
+        help="a new folder, default minise-lessons")  # fmt: skip
+    command.set_defaults(run=run_lessons)
+
+
+def run_lessons(options: argparse.Namespace) -> int:
+    from . import course
+
+    print(course.deliver(options.folder))
     return 0
 
 

@@ -45,7 +45,7 @@ class Site:
         self.root, self.out = root, out
         self.problems: list[str] = []
         self.lessons = sorted(
-            path.relative_to(root).as_posix() for path in (root / "lessons").glob("*.ipynb")
+            path.relative_to(root).as_posix() for path in (root / "lessons").glob("*/lesson.ipynb")
         )
         self.sources = [START, *self.lessons]
         self.ranges: dict[str, set[str]] = {}  # source -> the line ranges that are linked to
@@ -182,8 +182,8 @@ class Site:
         path = PurePosixPath(source)
         if source == START:
             return "index.html"
-        if path.suffix == ".ipynb":
-            return f"{path.stem}.html"
+        if source in self.lessons:
+            return f"{path.parent.name}.html"
         if (self.root / source).is_dir():
             return f"source/{source}/index.html"
         return f"source/{source}" + ".html" * (path.suffix in PROSE | CODE)
@@ -201,7 +201,7 @@ class Site:
         if source in self.sources[: len(self.contents)]:
             k = self.sources.index(source)
             page["title"] = self.contents[k]["title"] if k else "Lessons of minise"
-            page["notebook"] = Path(source).name if k else None
+            page["notebook"] = Path(source).relative_to("lessons") if k else None
             page["previous"] = self.contents[k - 1] if k else None
             page["next"] = self.contents[k + 1] if k + 1 < len(self.contents) else None
             html = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "raw")
@@ -229,7 +229,7 @@ def read(root: Path, source: str) -> nbformat.NotebookNode:
 def short_title(source: str, notebook: nbformat.NotebookNode) -> str:
     """The number of a lesson and its first heading, without the question behind the colon."""
     heading = notebook.cells[0].source.partition("\n")[0].removeprefix("# ")
-    return f"{Path(source).name[:2]} {heading.partition(':')[0]}"
+    return f"{Path(source).parent.name[:2]} {heading.partition(':')[0]}"
 
 
 def slug(heading: str) -> str:

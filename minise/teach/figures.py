@@ -1,4 +1,4 @@
-"""Pictures of the lessons. Each comes with a text that says what there is to see."""
+"""Pictures for notebooks. Each comes with a text that says what there is to see."""
 
 from __future__ import annotations
 

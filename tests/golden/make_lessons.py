@@ -1,7 +1,7 @@
 """Makes the numbers of two lessons: an SE block in PyTorch, float64.
 
-    minise/lessons/se_forward.safetensors     lesson 06: its values
-    minise/lessons/se_backward.safetensors    lesson 07: its gradients
+    lessons/06_squeeze_excite_scale/numbers.safetensors    its values
+    lessons/07_backprop_through_se/numbers.safetensors     its gradients
 
     python tests/golden/make_lessons.py       (needs torch; made with 2.13, on a CPU)
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy
 
-LESSONS = Path(__file__).resolve().parents[2] / "minise" / "lessons"
+LESSONS = Path(__file__).resolve().parents[2] / "lessons"
 
 N, C, J, H, W = 2, 4, 2, 3, 3  # images, channels, hidden units, height, width
 
@@ -86,17 +86,17 @@ def torch_values(arrays):
 
 def main():
     for name, arrays, outputs in (
-        ("se_forward", forward_inputs(), torch_values),
-        ("se_backward", inputs(), torch_gradients),
+        ("06_squeeze_excite_scale", forward_inputs(), torch_values),
+        ("07_backprop_through_se", inputs(), torch_gradients),
     ):
-        write(LESSONS / f"{name}.safetensors", arrays | outputs(arrays))
+        write(LESSONS / name / "numbers.safetensors", arrays | outputs(arrays))
 
 
 def write(path, arrays):
     from safetensors.numpy import save_file
 
     save_file({key: array.copy() for key, array in arrays.items()}, path)
-    print(f"{path.name}: {len(arrays)} arrays, {path.stat().st_size} bytes")
+    print(f"{path.parent.name}: {len(arrays)} arrays, {path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Runs the lessons in place and stores their outputs, with proof of what they were made from.
 
-    python tests/helpers/execute_lessons.py                         all notebooks of lessons/
-    python tests/helpers/execute_lessons.py lessons/07_….ipynb      only this one
+    python tests/helpers/execute_lessons.py                   all notebooks of lessons/
+    python tests/helpers/execute_lessons.py lessons/07_…      only that of this folder
 
 The line numbers in "Where this lives in minise" are brought up to date on the way. The proof is a
-fingerprint in the notebook's metadata: a hash of its cells and of the files of minise that it used.
+fingerprint in the notebook's metadata: a hash of its cells and of the files that it used, of minise
+and of its own folder.
 `tests/lessons/test_lessons.py` computes it again.
 """
 
@@ -24,22 +25,25 @@ import nbformat
 from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
-LESSONS = sorted((ROOT / "lessons").glob("*.ipynb"))
+LESSONS = sorted((ROOT / "lessons").glob("*/lesson.ipynb"))
 
 LIST_SOURCES = """
 import sys, pathlib
-for _name, _module in sorted(sys.modules.items()):
-    if _name.split(".")[0] == "minise" and getattr(_module, "__file__", None):
-        _file = pathlib.Path(_module.__file__)
-        for _beside in sorted(_file.parent.glob(_file.stem + ".*")):  # with the data of its name
+_here = pathlib.Path.cwd()
+for _name, _module in list(sys.modules.items()):
+    _file = pathlib.Path(getattr(_module, "__file__", None) or "built in")
+    if _name.split(".")[0] == "minise" or _file.parent == _here:
+        for _beside in _file.parent.glob(_file.stem + ".*"):  # with the data of its name
             print(_beside)
+for _numbers in [*_here.glob("*.safetensors"), *_here.glob("*.json")]:
+    print(_numbers)
 """
 
 REFERENCE = re.compile(r"\[`([\w.]+)` in (\S+\.py), lines \d+–\d+\]\([^)]*\)")
 
 
-def execute(notebook: nbformat.NotebookNode) -> list[str]:
-    """Runs all cells where the lessons lie; returns the files of minise that were used.
+def execute(notebook: nbformat.NotebookNode, folder: Path) -> list[str]:
+    """Runs all cells in a kernel of their own, in the lesson's folder; returns the files used.
 
     Raises nbclient.exceptions.CellExecutionError for the first cell that raises.
     """
@@ -53,8 +57,8 @@ def execute(notebook: nbformat.NotebookNode) -> list[str]:
     notebook.cells.append(probe)
     try:
         # Files as sockets: a port, chosen here and opened by the kernel, may be taken in between.
-        with tempfile.TemporaryDirectory() as folder:
-            kernel = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
+        with tempfile.TemporaryDirectory() as sockets:
+            kernel = {"transport": "ipc", "connection_file": f"{sockets}/kernel.json"}
             client = nbclient.NotebookClient(
                 notebook,
                 config=Config(KernelManager=kernel),
@@ -62,7 +66,7 @@ def execute(notebook: nbformat.NotebookNode) -> list[str]:
                 kernel_name="python3",
                 record_timing=False,
                 coalesce_streams=True,  # or the same text comes in one piece or two, by chance
-                resources={"metadata": {"path": str(ROOT / "lessons")}},
+                resources={"metadata": {"path": str(folder)}},
             )
             asyncio.run(client.async_execute(env=environment))  # a loop of its own, in any thread
     finally:
@@ -81,13 +85,17 @@ def fingerprint(notebook: nbformat.NotebookNode, sources: list[str], root: Path 
     return digest.hexdigest()
 
 
-def update_line_numbers(text: str) -> str:
-    """Writes into every reference to a function where it stands now."""
+def update_line_numbers(text: str, folder: Path) -> str:
+    """Writes into every reference to a function where it stands now.
+
+    A path is that of a file in the lesson's folder, or else one of the project.
+    """
 
     def reference(match: re.Match[str]) -> str:
         name, path = match.groups()
-        first, last = lines_of(name, ROOT / path)
-        return f"[`{name}` in {path}, lines {first}–{last}](../{path}#L{first}-L{last})"
+        link = path if (folder / path).exists() else f"../../{path}"
+        first, last = lines_of(name, folder / link)
+        return f"[`{name}` in {path}, lines {first}–{last}]({link}#L{first}-L{last})"
 
     return REFERENCE.sub(reference, text)
 
@@ -103,12 +111,12 @@ def lines_of(name: str, path: Path) -> tuple[int, int]:
 
 
 def main() -> None:
-    for path in [Path(name) for name in sys.argv[1:]] or LESSONS:
+    for path in [Path(name).resolve() / "lesson.ipynb" for name in sys.argv[1:]] or LESSONS:
         notebook = nbformat.read(path, as_version=4)
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
-                cell.source = update_line_numbers(cell.source)
-        sources = execute(notebook)
+                cell.source = update_line_numbers(cell.source, path.parent)
+        sources = execute(notebook, path.parent)
         notebook.metadata = {  # nothing that differs from one machine to the next
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
@@ -117,7 +125,7 @@ def main() -> None:
         part = path.with_suffix(".part")
         nbformat.write(notebook, part)
         part.replace(path)
-        print(f"{path.name}: {path.stat().st_size / 1000:.0f} KB")
+        print(f"{path.parent.name}: {path.stat().st_size / 1000:.0f} KB")
 
 
 if __name__ == "__main__":

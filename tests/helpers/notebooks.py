@@ -1,14 +1,36 @@
-"""What the tests of the lessons share: reading a notebook, and filling its blanks."""
+"""What the tests of the lessons share: a lesson's modules, its notebook, and its blanks filled."""
 
 from __future__ import annotations
 
 import ast
+import functools
+import importlib
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
+from execute_lessons import ROOT
 
 from minise.teach import Check, Verdict
+
+
+@functools.cache
+def modules_of(number: str) -> SimpleNamespace:
+    """The modules in the folder of a lesson ("12"), imported as its notebook imports them.
+
+    Every lesson calls its exercises `exercises`, so no module stays importable by its plain name.
+    """
+    (folder,) = (ROOT / "lessons").glob(f"{number}_*")
+    names = [path.stem for path in folder.glob("*.py")]
+    sys.path.insert(0, str(folder))
+    try:
+        return SimpleNamespace(**{name: importlib.import_module(name) for name in names})
+    finally:
+        sys.path.remove(str(folder))
+        for name in names:
+            sys.modules.pop(name, None)
 
 
 def read(path: Path) -> nbformat.NotebookNode:
@@ -17,7 +39,7 @@ def read(path: Path) -> nbformat.NotebookNode:
 
 def solutions(path: Path) -> str:
     """The text of the solutions that belong to a notebook."""
-    return (path.parent / "solutions" / f"{path.stem}.py").read_text(encoding="utf-8")
+    return (path.parent / "solutions.py").read_text(encoding="utf-8")
 
 
 def functions(code: str) -> dict[str, str]:

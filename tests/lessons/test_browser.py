@@ -6,6 +6,7 @@ Skips without what browsing.py needs, and the JupyterLab part without jupyterlab
 from __future__ import annotations
 
 import re
+import shutil
 
 import nbformat
 import pytest
@@ -17,9 +18,13 @@ from .test_site import site  # noqa: F401
 
 pytestmark = marks
 
-PAGES = ["index.html", *(f"{path.stem}.html" for path in LESSONS), "source/minise/autograd.py.html"]
+PAGES = [
+    "index.html",
+    *(f"{path.parent.name}.html" for path in LESSONS),
+    "source/minise/autograd.py.html",
+]
 every_page = pytest.mark.parametrize("name", PAGES)
-every_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+every_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.parent.name)
 
 
 @pytest.fixture
@@ -70,7 +75,7 @@ def test_every_page_opens_without_a_message_or_a_request(open_page, site):  # no
 
 @every_lesson
 def test_every_stepper_of_a_page_steps(open_site, path):
-    page = open_site(f"{path.stem}.html")
+    page = open_site(f"{path.parent.name}.html")
     steppers = page.locator(".minise-trace")
     assert steppers.count() == len(traced(read(path)))
     for stepper in steppers.all():
@@ -95,7 +100,7 @@ def test_axe_notices(open_site):
     ("scheme", "background"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(13, 17, 23)")]
 )
 def test_light_and_dark(open_site, scheme, background):
-    page = open_site(f"{LESSONS[-1].stem}.html", color_scheme=scheme)
+    page = open_site(f"{LESSONS[-1].parent.name}.html", color_scheme=scheme)
     for part in ("body", ".minise-trace"):
         for element in page.locator(part).all():
             assert element.evaluate("e => getComputedStyle(e).backgroundColor") == background
@@ -113,8 +118,9 @@ def test_on_from_lesson_to_lesson_and_back(open_site):
     page = open_site("index.html")
     for path in LESSONS:
         page.get_by_role("link", name="Next").click()
-        assert page.url.endswith(f"/{path.stem}.html")
-        assert page.locator('#contents [aria-current="page"]').text_content()[:2] == path.stem[:2]
+        assert page.url.endswith(f"/{path.parent.name}.html")
+        current = page.locator('#contents [aria-current="page"]').text_content()
+        assert current[:2] == path.parent.name[:2]
     assert page.get_by_role("link", name="Next").count() == 0
     for _ in LESSONS:
         page.get_by_role("link", name="Previous").click()
@@ -133,14 +139,14 @@ def test_it_can_be_read_without_scripts(browser, site):  # noqa: F811
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     for path in LESSONS:
-        page.goto((site / f"{path.stem}.html").as_uri())
+        page.goto((site / f"{path.parent.name}.html").as_uri())
         assert page.locator(".minise-trace img").count() == len(traced(read(path)))
     context.close()
 
 
 # --- JupyterLab -----------------------------------------------------------------------------------
 
-OPENED = [path for path in LESSONS if path.stem[:2] in {"02", "07", "09"}]
+OPENED = [path for path in LESSONS if path.parent.name[:2] in {"02", "07", "09"}]
 
 
 @pytest.fixture(scope="module")
@@ -150,24 +156,25 @@ def lab(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab") / "work"
     folder.mkdir()
     for path in OPENED:
+        shutil.copytree(path.parent, folder / path.parent.name)
         notebook = read(path)
         for cell in notebook.cells:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
-        nbformat.write(notebook, folder / path.name)
+        nbformat.write(notebook, folder / path.parent.name / path.name)
     with jupyter_lab(folder, PYTHONPATH=str(ROOT), OPENBLAS_NUM_THREADS="1") as address:
         yield address, folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", OPENED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", OPENED, ids=lambda path: path.parent.name)
 def test_run_all_in_jupyterlab(open_page, lab, path):
     address, folder = lab
-    page = open_page(f"{address}/lab/tree/{path.name}?reset")
+    page = open_page(f"{address}/lab/tree/{path.parent.name}/{path.name}?reset")
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    notebook = all_run(page, folder / path.name)
+    notebook = all_run(page, folder / path.parent.name / path.name)
     assert same_everywhere(notebook) == same_everywhere(read(path))
     assert traced(notebook) == traced(read(path))
     for k in traced(notebook):  # outputs out of sight are not in the page

@@ -2,11 +2,12 @@
 
 import parity
 import pytest
+from notebooks import modules_of
 
 from minise import doctor
-from minise.lessons import start
 
-CHECK = start.check
+lesson = modules_of("00").exercises
+CHECK = lesson.check
 
 MISTAKES = [  # blank, from, to, what the hint says
     ("slope", "2 * x", "-2 * x", "-1 times the expected one"),
@@ -37,7 +38,7 @@ assert max(forgetful[15:]) > 3.5 and min(forgetful) < -1.5 and len(forgetful) ==
 def test_the_slopes_are_pytorchs():
     torch = pytest.importorskip("torch")
     for name in ("three values", "four values"):
-        point = start.check.points[name]
+        point = lesson.check.points[name]
         x = torch.tensor(point["x"], requires_grad=True)
         (x * x).sum().backward()
         for key in ("slope", "gradient"):
@@ -47,7 +48,7 @@ def test_the_slopes_are_pytorchs():
 def test_the_steps_are_those_of_pytorchs_sgd():
     torch = pytest.importorskip("torch")
     for name in ("one step", "another step"):
-        point = start.check.points[name]
+        point = lesson.check.points[name]
         x = torch.tensor(point["x"], requires_grad=True)
         x.grad = torch.tensor(point["grad"])
         torch.optim.SGD([x], lr=point["lr"]).step()
@@ -55,8 +56,8 @@ def test_the_steps_are_those_of_pytorchs_sgd():
 
 
 def test_the_lessons_own_answers_are_right():
-    for name in start.check.exercises:
-        assert start.check(getattr(start, name)).state == "right"
+    for name in lesson.check.exercises:
+        assert lesson.check(getattr(lesson, name)).state == "right"
 
 
 def test_the_self_test_asks_the_doctor_for_what_it_reports():

@@ -3,9 +3,9 @@
 import numpy
 import parity
 import pytest
+from notebooks import modules_of
 
-from minise.lessons import finite_differences as lesson
-
+lesson = modules_of("01").exercises
 CHECK = lesson.check
 
 MISTAKES = [  # blank, from, to, what the hint says

@@ -3,10 +3,10 @@
 import numpy
 import parity
 import pytest
+from notebooks import modules_of
 
-from minise.lessons import tape
-
-CHECK = tape.check
+lesson = modules_of("02").exercises
+CHECK = lesson.check
 
 MISTAKES = [  # blank, from, to, what the hint says
     ("multiply_backward", "grad * b, grad * a", "grad * b", "return both"),
@@ -68,7 +68,7 @@ assert 2**10 < len(list(backward_steps(chain_of(10), *engines["oldest first"])))
 @pytest.mark.parametrize("name", ["matrices of shape (2, 3)", "vectors of length 4"])
 def test_the_products_gradients_are_pytorchs(name):
     torch = pytest.importorskip("torch")
-    point = tape.check.points[name]
+    point = lesson.check.points[name]
     a, b = (torch.tensor(point[key], requires_grad=True) for key in "ab")
     (a * b).backward(torch.tensor(point["grad"]))
     for tensor, expected in zip((a, b), point["gradients"]):
@@ -77,7 +77,7 @@ def test_the_products_gradients_are_pytorchs(name):
 
 @pytest.mark.parametrize("name", ["x of shape (2, 3)", "x of shape (4,)"])
 def test_the_sums_gradient_is_the_same_everywhere(name):
-    point = tape.check.points[name]
+    point = lesson.check.points[name]
     assert point["dx"].shape == point["x"].shape
     assert (point["dx"] == point["grad"]).all()
     assert point["grad"] != 1
@@ -85,7 +85,7 @@ def test_the_sums_gradient_is_the_same_everywhere(name):
 
 def test_the_newest_is_the_one_with_the_largest_number():
     for name, number in (("four that wait", 9), ("five that wait", 19)):
-        point = tape.check.points[name]
+        point = lesson.check.points[name]
         assert point["next"].order == number == max(entry.order for entry in point["waiting"])
         assert point["next"] not in (point["waiting"][0], point["waiting"][-1])
 
@@ -94,17 +94,17 @@ def test_a_blank_is_used_only_once_it_is_right():
     def add_up(arrived, contribution):
         return contribution
 
-    tape.check(add_up)
-    assert tape.use(add_up) is tape.add_up
-    assert tape.use(add_up)(numpy.ones(2), numpy.ones(2)).tolist() == [2, 2]
+    lesson.check(add_up)
+    assert lesson.use(add_up) is lesson.add_up
+    assert lesson.use(add_up)(numpy.ones(2), numpy.ones(2)).tolist() == [2, 2]
 
     def add_up(arrived, contribution):
         return contribution if arrived is None else contribution + arrived
 
-    assert tape.check(add_up).state == "right"
-    assert tape.use(add_up) is add_up
+    assert lesson.check(add_up).state == "right"
+    assert lesson.use(add_up) is add_up
 
 
 def test_the_lessons_own_answers_are_right():
-    for name in tape.check.exercises:
-        assert tape.check(getattr(tape, name)).state == "right"
+    for name in lesson.check.exercises:
+        assert lesson.check(getattr(lesson, name)).state == "right"

@@ -3,11 +3,12 @@
 import numpy
 import parity
 import pytest
+from notebooks import modules_of
 
-from minise.lessons import adjoints
 from minise.teach.check import attempt, same
 
-CHECK = adjoints.check
+lesson = modules_of("03").exercises
+CHECK = lesson.check
 
 MISTAKES = [  # blank, from, to, what the hint says
     ("sum_backward", "np.broadcast_to(ds[:, None], x.shape)", "ds[:, None]", "needs its copy"),
@@ -98,6 +99,6 @@ def test_every_mistake_is_wrong_somewhere_and_differs_from_the_others(exercise):
 
 def test_both_points_have_axes_that_broadcasting_added_and_stretched():
     for point in CHECK.points.values():
-        assert adjoints.added(point["dy"], point["c"])
-        assert adjoints.stretched(point["c"])
+        assert lesson.added(point["dy"], point["c"])
+        assert lesson.stretched(point["c"])
         assert numpy.prod(point["c"].shape) > 1

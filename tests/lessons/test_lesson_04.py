@@ -2,11 +2,12 @@
 
 import parity
 import pytest
+from notebooks import modules_of
 
-from minise.lessons import convolution
 from minise.teach.check import attempt, same
 
-CHECK = convolution.check
+lesson = modules_of("04").exercises
+CHECK = lesson.check
 
 MISTAKES = [  # blank, from, to, what the hint says
     ("one_output", "(w * window)", "(w[:, :, ::-1, ::-1] * window)", "The kernel is flipped"),
@@ -112,6 +113,6 @@ def test_every_mistake_is_wrong_somewhere_and_differs_from_the_others(exercise):
         ]
         for i, outcome in enumerate(outcomes):
             if same(outcome, point[exercise.answer]):
-                assert exercise.mistakes[i].hint == convolution.STRIDE
+                assert exercise.mistakes[i].hint == lesson.STRIDE
                 assert name.endswith("stride 1")
             assert not any(same(outcome, other) for other in outcomes[:i])

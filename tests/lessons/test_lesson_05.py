@@ -3,12 +3,13 @@
 import numpy
 import parity
 import pytest
+from notebooks import modules_of
 
 import minise
 from minise import functional as F
-from minise.lessons import batch_norm as lesson
 from minise.teach.check import attempt, same
 
+lesson = modules_of("05").exercises
 CHECK = lesson.check
 
 MISTAKES = [  # blank, from, to, what the hint says

@@ -4,12 +4,13 @@ import numpy
 import parity
 import pytest
 from golden import make_lessons as golden
+from notebooks import modules_of
 
 from minise import functional as F
 from minise import tensor
-from minise.lessons import se_forward as lesson
 from minise.teach.check import attempt, same
 
+lesson = modules_of("06").exercises
 CHECK = lesson.check
 
 MISTAKES = [  # blank, from, to, what the hint says

@@ -2,11 +2,10 @@
 
 import execute_lessons as runner
 import pytest
-from notebooks import functions, judged, read
+from notebooks import functions, judged, modules_of, read
 
-from minise.lessons import se_backward
-
-CHECK = se_backward.check
+lesson = modules_of("07").exercises
+CHECK = lesson.check
 
 MISTAKES = [  # blank, from, to, what the hint says
     ("grad_s", ".sum(", ".mean(", "is a sum, not a mean"),
@@ -68,7 +67,7 @@ assert np.allclose(gate, gate[0, 0], rtol=1e-12)
     [(" * s * (1 - s)", "", "σ′ is missing"), (" * (1 - s)", "", "Half of σ′ is missing")],
 )
 def test_a_mistake_in_the_worked_step_too(old, new, hint):
-    notebook = read(runner.ROOT / "lessons" / "07_backprop_through_se.ipynb")
+    notebook = read(runner.ROOT / "lessons" / "07_backprop_through_se" / "lesson.ipynb")
     cell = next(c.source for c in notebook.cells if c.source.startswith("def grad_v"))
     assert cell.count(old) == 1
     verdict = judged(CHECK, "grad_v", functions(cell)["grad_v"].replace(old, new))

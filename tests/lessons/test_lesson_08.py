@@ -3,11 +3,12 @@
 import numpy
 import parity
 import pytest
+from notebooks import modules_of
 
-from minise.lessons import gate_learning
 from minise.teach.check import attempt, same
 
-CHECK = gate_learning.check
+lesson = modules_of("08").exercises
+CHECK = lesson.check
 
 MISTAKES = [  # blank, from, to, what the hint says
     ("slope", "s * (1 - s)", "s", "That is σ(v) itself"),

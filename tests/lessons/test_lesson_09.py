@@ -3,11 +3,12 @@
 import numpy
 import parity
 import pytest
+from notebooks import modules_of
 
-from minise.lessons import placements
 from minise.teach.check import attempt, same
 
-CHECK = placements.check
+lesson = modules_of("09").exercises
+CHECK = lesson.check
 
 STANDARD = "relu(se(branch(x)) + shortcut(x))"
 
@@ -86,7 +87,7 @@ for net in nets.values():
 def test_what_is_expected_is_what_pytorch_gives(channels, stride, seed):
     torch = pytest.importorskip("torch")
     functional = torch.nn.functional
-    block = placements.make_block(channels, stride, seed)
+    block = lesson.make_block(channels, stride, seed)
     at = {k: torch.from_numpy(v.numpy()) for k, v in block.state_dict().items()}
 
     def norm(x, name):
@@ -108,7 +109,7 @@ def test_what_is_expected_is_what_pytorch_gives(channels, stride, seed):
         s = functional.linear(h, at["se.fc2.weight"], at["se.fc2.bias"]).sigmoid()
         return x * s[:, :, None, None]
 
-    point = placements.point(channels, stride, seed)
+    point = lesson.point(channels, stride, seed)
     x = torch.from_numpy(point["x"])
     expected = {
         "y_standard": (se(branch(x)) + shortcut(x)).relu(),
@@ -141,6 +142,6 @@ def test_every_mistake_is_wrong_somewhere_and_differs_from_the_others(exercise):
 def test_some_of_what_the_blocks_give_is_positive_and_some_is_zero():
     for point in CHECK.points.values():
         if "x" in point:
-            for placement in placements.PLACEMENTS:
+            for placement in lesson.PLACEMENTS:
                 on = point[f"y_{placement}"] > 0
                 assert 0.1 < numpy.mean(on) < 0.9  # or the last ReLU would not matter

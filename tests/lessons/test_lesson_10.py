@@ -12,11 +12,12 @@ import numpy
 import parity
 import pytest
 from execute_lessons import ROOT
+from notebooks import modules_of
 
 from minise.data.cifar import CIFAR10, BinaryFile
-from minise.lessons import training
 
-CHECK = training.check
+lesson = modules_of("10").exercises
+CHECK = lesson.check
 
 MISTAKES = [  # blank, from, to, what the hint says
     ("guessing_loss", "-np.log", "np.log", "The sign is lost"),
@@ -55,7 +56,7 @@ assert se[-1] > 0.7 and plain[-1] < 0.5 and np.mean(curves['with SE'][0][-20:]) 
 assert [share == 1 for share in by_heart] == [True, False, True, True] and by_heart[1] < 0.3
 assert new[1] < 0.15 and new[3] < 0.15 and new[0] > new[2] + 0.1 > 0.25
 ends = {model: 100 * np.array(list(seeds.values()))[:, -1]
-        for runs in training.runs().values() for model, seeds in runs['curves'].items()}
+        for runs in lesson.runs().values() for model, seeds in runs['curves'].items()}
 assert ends['se_resnet8'].min() > 98 and 29 <= ends['resnet8'].mean() < 32
 difference, error = gain(ends['se_resnet20'], ends['resnet20'])
 assert abs(difference) < error
@@ -128,14 +129,14 @@ def test_guessing_is_the_loss_of_equal_logits():
         equal = torch.nn.functional.cross_entropy(
             torch.zeros(1, classes).double(), torch.tensor([3])
         )
-        assert training.guessing_loss(classes) == pytest.approx(equal.item(), rel=1e-12)
+        assert lesson.guessing_loss(classes) == pytest.approx(equal.item(), rel=1e-12)
 
 
 def test_nets_come_in_the_wrong_mode_so_that_the_mode_is_tested():
     assert not any(point["net"].training for point in TO_TRAIN)
     assert all(point["net"].training for point in TO_MEASURE)
     before = deepcopy([point["net"].state_dict() for point in TO_TRAIN])
-    CHECK(training.train)
+    CHECK(lesson.train)
     for point, state in zip(TO_TRAIN, before):
         for key, value in point["net"].state_dict().items():
             numpy.testing.assert_array_equal(value.numpy(), state[key].numpy())
@@ -145,7 +146,7 @@ def test_the_stored_curves_are_those_of_the_benchmarks(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     import lesson_runs
 
-    stored = training.runs()
+    stored = lesson.runs()
     assert stored == json.loads(json.dumps(lesson_runs.collect()))
     assert [*stored] == ["CueDigits", "CIFAR-10"]
     for runs in stored.values():
@@ -155,14 +156,14 @@ def test_the_stored_curves_are_those_of_the_benchmarks(monkeypatch):
 
 
 def test_without_cifar_the_pictures_are_digits(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(training, "DATA_DIR", tmp_path)
-    train, test = training.pictures()
+    monkeypatch.setattr(lesson, "DATA_DIR", tmp_path)
+    train, test = lesson.pictures()
     assert capsys.readouterr().out.startswith("CueDigits, because")
     assert (len(train), len(test)) == (4000, 500)
     assert not any(tmp_path.iterdir())  # nothing was fetched
     for file in (*CIFAR10.train_files, *CIFAR10.test_files):
         (tmp_path / file.name).write_bytes(b"cut off")
-    training.pictures()
+    lesson.pictures()
     assert "cannot be used: " in capsys.readouterr().out
 
 
@@ -174,9 +175,9 @@ def test_cifar_is_found_where_it_lies(monkeypatch, tmp_path, capsys):
         train_files = test_files = (BinaryFile("two.bin", 2, digest),)
 
     (tmp_path / "two.bin").write_bytes(records)
-    monkeypatch.setattr(training, "CIFAR10", Small)
-    monkeypatch.setattr(training, "DATA_DIR", tmp_path)
-    train, test = training.pictures()
+    monkeypatch.setattr(lesson, "CIFAR10", Small)
+    monkeypatch.setattr(lesson, "DATA_DIR", tmp_path)
+    train, test = lesson.pictures()
     assert capsys.readouterr().out == "CIFAR-10.\n"
     assert train.labels.tolist() == test.labels.tolist() == [3, 7]
-    assert numpy.abs(training.prepare(train.images)).max() < 3
+    assert numpy.abs(lesson.prepare(train.images)).max() < 3

@@ -5,13 +5,14 @@ And its exercises: what is expected is what plain loops give; the network does w
 
 import numpy as np
 import pytest
+from notebooks import modules_of
 
 import minise
 from minise import nn
 from minise.data import cue_digits
-from minise.lessons import gate_reading as lesson
 from minise.models.weights import read_notes
 
+lesson = modules_of("11").exercises
 CHECK = lesson.check
 
 MISTAKES = [  # blank, from, to, what the hint says

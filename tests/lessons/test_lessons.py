@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import html
 import importlib
-import importlib.util
 import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -22,13 +21,14 @@ from notebooks import (
     filled,
     functions,
     judged,
+    modules_of,
     read,
     same_everywhere,
     solutions,
     texts,
 )
 
-every_lesson = pytest.mark.parametrize("path", runner.LESSONS, ids=lambda path: path.stem)
+every_lesson = pytest.mark.parametrize("path", runner.LESSONS, ids=lambda path: path.parent.name)
 
 
 def lesson_module(path):
@@ -38,7 +38,7 @@ def lesson_module(path):
     MISTAKES  to plant in its solutions: blank, text to replace, replacement, part of the hint
     CLAIMS    code to run after the solved notebook, which asserts what the text says of the results
     """
-    return importlib.import_module(f"tests.lessons.test_lesson_{path.stem[:2]}")
+    return importlib.import_module(f"tests.lessons.test_lesson_{path.parent.name[:2]}")
 
 
 # --- unsolved, solved ---------------------------------------------------------------------------
@@ -73,13 +73,13 @@ def run():
     """
     started = {}
 
-    def executed(notebook):
-        return notebook, runner.execute(notebook)
+    def executed(notebook, folder):
+        return notebook, runner.execute(notebook, folder)
 
     def run(path, variant):
         if (path, variant) not in started:
             for fill in (read, solved, mistaken):
-                started[path, fill] = pool.submit(executed, fill(path))
+                started[path, fill] = pool.submit(executed, fill(path), path.parent)
         return started[path, variant].result()
 
     with ThreadPoolExecutor(2) as pool:
@@ -127,7 +127,7 @@ def test_there_is_a_solution_for_every_blank_and_no_other(path):
 
 
 PLANTED = [
-    pytest.param(path, *mistake, id=f"{path.stem[:2]}-{mistake[0]}-{i}")
+    pytest.param(path, *mistake, id=f"{path.parent.name[:2]}-{mistake[0]}-{i}")
     for path in runner.LESSONS
     for i, mistake in enumerate(lesson_module(path).MISTAKES)
 ]
@@ -187,7 +187,8 @@ def test_the_fingerprint_sees_a_change(path, tmp_path):
         cell.source += " "
         assert runner.fingerprint(notebook, sources) != true
         cell.source = before
-    assert {"minise/autograd.py", "minise/nn/se.py"} < set(sources)
+    exercises = f"lessons/{path.parent.name}/exercises.py"
+    assert {"minise/autograd.py", "minise/nn/se.py", exercises} < set(sources)
     for source in sources:
         copy = tmp_path / source
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -270,7 +271,7 @@ def test_where_it_lives_is_where_it_says(path):
     prose = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
     assert len(runner.REFERENCE.findall(prose)) >= 3
     stale = "run `python tests/helpers/execute_lessons.py`"
-    assert runner.update_line_numbers(prose) == prose, stale
+    assert runner.update_line_numbers(prose, path.parent) == prose, stale
     for link in re.findall(r"\]\(([^)#]+)[^)]*\)", prose):
         assert "://" in link or (path.parent / link).exists(), link
 
@@ -286,8 +287,5 @@ def test_line_numbers_point_at_the_function(tmp_path):
 
 def test_the_solutions_are_a_module_that_imports():
     for path in runner.LESSONS:
-        file = path.parent / "solutions" / f"{path.stem}.py"
-        spec = importlib.util.spec_from_file_location("solutions", file)
-        assert spec
-        assert spec.loader
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        module = modules_of(path.parent.name[:2]).solutions
+        assert functions(solutions(path)).keys() <= vars(module).keys()

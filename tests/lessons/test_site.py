@@ -101,10 +101,10 @@ def test_every_page_has_one_title_and_no_anchor_twice(pages):
         assert len(page.anchors) == len(set(page.anchors)), path
 
 
-@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.parent.name)
 def test_a_page_shows_all_of_its_notebook(path, site, pages):
-    html = (site / f"{path.stem}.html").read_text(encoding="utf-8")
-    text = pages[Path(f"{path.stem}.html")].text
+    html = (site / f"{path.parent.name}.html").read_text(encoding="utf-8")
+    text = pages[Path(f"{path.parent.name}.html")].text
     for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type == "code":
             assert cell.source.strip() in text
@@ -119,7 +119,7 @@ def test_a_page_shows_all_of_its_notebook(path, site, pages):
 
 def test_solutions_and_source_files_are_there(site, pages):
     for path in LESSONS:
-        assert Path(f"source/lessons/solutions/{path.stem}.py.html") in pages
+        assert Path(f"source/lessons/{path.parent.name}/solutions.py.html") in pages
     source = pages[Path("source/minise/autograd.py.html")]
     code = (ROOT / "minise/autograd.py").read_text(encoding="utf-8")
     assert code in source.text
@@ -141,7 +141,10 @@ def test_the_path_lists_every_lesson():
     rows = re.findall(r"^\| \[(.*?)\]\((.*?)\) \|", PATH, re.MULTILINE)
     titles = [nbformat.read(path, as_version=4).cells[0].source for path in LESSONS]
     titles = [title.partition("\n")[0].removeprefix("# ").partition(":")[0] for title in titles]
-    assert rows == [(f"{path.name[:2]} {title}", path.name) for path, title in zip(LESSONS, titles)]
+    names = [path.parent.name for path in LESSONS]
+    assert rows == [
+        (f"{name[:2]} {title}", f"{name}/lesson.ipynb") for name, title in zip(names, titles)
+    ]
 
 
 # --- what can go wrong ----------------------------------------------------------------------------
@@ -163,7 +166,12 @@ def lesson(project, prose="# One: why?", **output):
         nbformat.v4.new_markdown_cell(prose, id="a"),
         nbformat.v4.new_code_cell("x", outputs=[nbformat.from_dict(output)], id="b"),
     ]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), project / "lessons" / "01_one.ipynb")
+    write(project / "lessons" / "01_one", nbformat.v4.new_notebook(cells=cells))
+
+
+def write(folder, notebook):
+    folder.mkdir(exist_ok=True)
+    nbformat.write(notebook, folder / "lesson.ipynb")
 
 
 def build_in(project, *arguments):
@@ -174,7 +182,7 @@ def test_the_small_project_builds(project):
     (project / "LICENSE").write_text("free")
     (project / "some").mkdir()
     (project / "some" / "b.py").write_text("y = 2\n")
-    lesson(project, "# One: why?\n\n[l](../LICENSE), [s](../some), [r](../a.py#L1-L1)")
+    lesson(project, "# One: why?\n\n[l](../../LICENSE), [s](../../some), [r](../../a.py#L1-L1)")
     done = build_in(project)
     index = project / "site" / "index.html"
     assert done.stdout == f"{index}: 1 lessons, 4 files that they link to\n"
@@ -187,8 +195,8 @@ def test_the_small_project_builds(project):
 @pytest.mark.parametrize(
     ("prose", "problem"),
     [
-        ("# A\n\n[b](../b.py)", "../b.py leads nowhere"),
         ("# A\n\n[b](../../b.py)", "../../b.py leads nowhere"),
+        ("# A\n\n[b](../../../b.py)", "../../../b.py leads nowhere"),
         ("# A\n\n![b](b.png)", "b.png leads nowhere"),
     ],
 )
@@ -196,31 +204,33 @@ def test_a_broken_link_is_named(project, prose, problem):
     lesson(project, prose)
     done = build_in(project)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"lessons/01_one.ipynb: {problem}\n"
+    assert done.stderr == f"lessons/01_one/lesson.ipynb: {problem}\n"
 
 
 def test_a_build_that_fails_leaves_the_last_site_alone(project):
     assert build_in(project).returncode == 0
     before = {path: path.read_bytes() for path in (project / "site").rglob("*.*")}
-    lesson(project, "# A\n\n[b](../b.py)")
+    lesson(project, "# A\n\n[b](../../b.py)")
     assert build_in(project).returncode == 1
     assert {path: path.read_bytes() for path in (project / "site").rglob("*.*")} == before
     assert not (project / "site.part").exists()
 
 
 def test_a_notebook_has_to_have_outputs_without_errors(project):
-    (project / "lessons" / "02_two.ipynb").write_text("no notebook")
-    assert build_in(project).stderr.startswith("lessons/02_two.ipynb: cannot be read: ")
-    (project / "lessons" / "02_two.ipynb").unlink()
+    two = project / "lessons" / "02_two" / "lesson.ipynb"
+    two.parent.mkdir()
+    two.write_text("no notebook")
+    assert build_in(project).stderr.startswith("lessons/02_two/lesson.ipynb: cannot be read: ")
+    two.unlink()
     lesson(project, output_type="error", ename="ValueError", evalue="", traceback=[])
     assert "the stored outputs end in ValueError\n" in build_in(project).stderr
-    notebook = nbformat.read(project / "lessons" / "01_one.ipynb", as_version=4)
+    notebook = nbformat.read(project / "lessons" / "01_one" / "lesson.ipynb", as_version=4)
     notebook.cells[1].outputs = []
-    nbformat.write(notebook, project / "lessons" / "01_one.ipynb")
+    write(project / "lessons" / "01_one", notebook)
     done = build_in(project)
     assert done.returncode == 1
     again = "run `python tests/helpers/execute_lessons.py`"
-    assert f"01_one.ipynb: no outputs: {again}\n" in done.stderr
+    assert f"lessons/01_one/lesson.ipynb: no outputs: {again}\n" in done.stderr
 
 
 def test_another_folder_is_never_replaced(project):

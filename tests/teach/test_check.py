@@ -331,3 +331,23 @@ def test_the_notebook_folds_the_hint_and_escapes_it():
     assert "<details><summary>Hint</summary>a &lt; b &amp; c</details>" in shown
     assert "product: wrong. 6 of 6 values differ" in shown
     assert "<details>" not in check(named(lambda a, b: a @ b))._repr_html_()
+
+
+def test_a_blank_is_replaced_by_the_lessons_own_answer_until_it_is_right():
+    def product(a, b):
+        return a @ b
+
+    own = Check(points(), [Exercise("product", "a b", "c")], answers=[product])
+    wrong, right = named(lambda a, b: a), named(lambda a, b: a @ b)
+    assert own.use(wrong) is product
+    own(wrong)
+    assert own.use(wrong) is product
+    own(right)
+    assert own.use(right) is right
+    own(wrong)
+    assert own.use(wrong) is product
+
+
+def test_without_an_own_answer_there_is_nothing_to_use(check):
+    with pytest.raises(KeyError, match="product"):
+        check.use(named(lambda a, b: a))
