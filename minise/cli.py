@@ -181,7 +181,7 @@ def add_step(command: argparse.ArgumentParser) -> None:
 def run_step(options: argparse.Namespace) -> int:
     from .tracing import examples
 
-    trace = examples.create(options.model, size=options.size, seed=options.seed)
+    trace = examples.trace_example(options.model, size=options.size, seed=options.seed)
     if options.output is None:
         print(trace)
     else:

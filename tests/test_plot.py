@@ -138,7 +138,7 @@ def test_explained_by_hand():
     values = np.array([[0.2], [0.4], [0.6], [0.8]])
     picture, plots = figure.new(3, 2)
     constant = np.full((4, 1), 0.5)  # explained by nothing, and no reason to fail
-    gate_figure.draw_explained(plots[0, 0], {"a1": values, "a2": constant}, [COLOUR])
+    gate_figure.draw_variance_explained(plots[0, 0], {"a1": values, "a2": constant}, [COLOUR])
     assert drawn(plots[0, 0])["colour"] == pytest.approx([80, np.nan], nan_ok=True)
     assert [label.get_text() for label in plots[0, 0].get_xticklabels()] == ["a1", "a2"]
     assert figure.render(picture, ".png")

@@ -9,7 +9,7 @@ import numpy
 
 from .. import plot as figure
 from ..gates import figure as gate_figure
-from ..gates.activations import explained, last_of_stages
+from ..gates.activations import last_of_stages, variance_explained
 from . import figures
 from .gates import PLANES, divisions_of
 from .outcome import Outcome
@@ -168,7 +168,9 @@ def gates(outcome: Outcome) -> str:
     divisions = divisions_of(outcome.data.test)
     facts = []
     for division in divisions:
-        shares = {path: explained(values, division.group) for path, values in found.items()}
+        shares = {
+            path: variance_explained(values, division.group) for path, values in found.items()
+        }
         shares = {path: share for path, share in shares.items() if isfinite(share)}
         if shares:
             path = max(shares, key=shares.__getitem__)
@@ -176,7 +178,7 @@ def gates(outcome: Outcome) -> str:
                 f"The {division.title} explains most of it in {path}: {percent(shares[path], 1)}."
             )
     picture, plot = figure.new(4, 2.8)
-    gate_figure.draw_explained(plot[0, 0], found, divisions)
+    gate_figure.draw_variance_explained(plot[0, 0], found, divisions)
     shares_svg = figure.inline(picture, "explained", " ".join(facts))
     content = [
         row(

@@ -43,7 +43,7 @@ class Recalled(SEBlock):
         return self.seen["s"]
 
 
-def create(name: str, size: int | None = None, seed: int | None = None) -> Trace:
+def trace_example(name: str, size: int | None = None, seed: int | None = None) -> Trace:
     """An SE block for "se", else a network of `minise.models` with its cross-entropy.
 
     size  H = W of the images; each has its own default

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from ..autograd import Array, Function, Tensor
 from ..nn import Parameter
 from .cut import changes_without, walk
+from .graph import Contribution, Node
 from .names import Names
 from .rules import (
     axes_reduced,
@@ -25,7 +26,7 @@ from .rules import (
     rule_of,
     sources_of,
 )
-from .trace import Contribution, Node, Trace
+from .trace import Trace
 from .values import Values
 
 # A graph is tried without each of its edges if there are not more than so many nodes · edges and

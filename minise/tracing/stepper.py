@@ -18,23 +18,23 @@ from typing import Any
 
 from ..files import write
 from .fold import View, views
+from .graph import RecordedGraph
 from .picture import picture
 from .text import shown, stats
-from .trace import Trace
 from .values import Values
 
 
-def fragment(trace: Trace) -> str:
+def fragment(graph: RecordedGraph) -> str:
     """The stepper as one HTML element that can stand in any page, several times.
 
     Raises ValueError for a graph that is too big to draw.
     """
-    drawn = views(trace)
-    data = json.dumps(page_data(trace, drawn), ensure_ascii=False, separators=(",", ":"))
+    drawn = views(graph)
+    data = json.dumps(page_data(graph, drawn), ensure_ascii=False, separators=(",", ":"))
     inert = data.replace("<", "\\u003c")  # nothing in there can end the script element
     return (
         '<div class="minise-trace" data-lm-suppress-shortcuts="true">\n'
-        f"{static(trace, drawn[0])}"
+        f"{static(graph, drawn[0])}"
         f'<script type="application/json">{inert}</script>\n'
         f'<script type="text/css">{resource("stepper.css")}</script>\n'
         f"<script>{resource('stepper.js')}</script>\n"
@@ -60,13 +60,13 @@ PAGE = """<!doctype html>
 """
 
 
-def save(trace: Trace, path: Path) -> None:
+def save(graph: RecordedGraph, path: Path) -> None:
     """Write a whole HTML document."""
-    write(path, PAGE.format(title=escape(title_of(trace)), content=fragment(trace)))
+    write(path, PAGE.format(title=escape(title_of(graph)), content=fragment(graph)))
 
 
-def title_of(trace: Trace) -> str:
-    return trace.title or f"Backpropagation from {trace.nodes[-1].name}, edge by edge"
+def title_of(graph: RecordedGraph) -> str:
+    return graph.title or f"Backpropagation from {graph.nodes[-1].name}, edge by edge"
 
 
 def resource(name: str) -> str:
@@ -82,12 +82,12 @@ def resource(name: str) -> str:
 # --- data -----------------------------------------------------------------------------------------
 
 
-def page_data(trace: Trace, drawn: list[View]) -> dict[str, Any]:
+def page_data(graph: RecordedGraph, drawn: list[View]) -> dict[str, Any]:
     """Everything that the page shows. Arrays and sources are stored once and meant by number."""
     arrays, sources = Table(values_data), Table(lambda s: {"place": s.place, "lines": s.lines})
     return {
-        "title": title_of(trace),
-        "lead": trace.lead,
+        "title": title_of(graph),
+        "lead": graph.lead,
         "nodes": [
             {
                 "name": node.name,
@@ -102,7 +102,7 @@ def page_data(trace: Trace, drawn: list[View]) -> dict[str, Any]:
                 "forward": [sources.number(source) for source in node.forward],
                 "backward": [sources.number(source) for source in node.backward],
             }
-            for node in trace.nodes
+            for node in graph.nodes
         ],
         "steps": [
             {
@@ -121,7 +121,7 @@ def page_data(trace: Trace, drawn: list[View]) -> dict[str, Any]:
                 "reduced": step.reduced,
                 "cut": step.cut and {node: arrays.number(v) for node, v in step.cut.items()},
             }
-            for step in trace.contributions
+            for step in graph.contributions
         ],
         "views": [view_data(view) for view in drawn],
         "arrays": arrays.items,
@@ -199,27 +199,27 @@ STILL = (
 )
 
 
-def static(trace: Trace, view: View) -> str:
+def static(graph: RecordedGraph, view: View) -> str:
     """A heading, a picture with a description, and a table of every step."""
-    image = b64encode(picture(trace, view).encode()).decode()
+    image = b64encode(picture(graph, view).encode()).decode()
     rows = "".join(
         table_row(
             str(number),
-            trace.nodes[step.op].name,
-            trace.nodes[step.source].name,
+            graph.nodes[step.op].name,
+            graph.nodes[step.source].name,
             step.rule,
-            f"{step.role}, {step.arrival} of {trace.arrivals[step.source]}",
+            f"{step.role}, {step.arrival} of {graph.arrivals[step.source]}",
             str(step.value.shape),
             stats(step.value),
         )
-        for number, step in enumerate(trace.contributions, 1)
+        for number, step in enumerate(graph.contributions, 1)
     )
     return (
-        f"<h3>{escape(title_of(trace))}</h3>\n"
-        + (f"<p>{escape(trace.lead)}</p>\n" if trace.lead else "")
-        + f'<img alt="{escape(description(trace))}" src="data:image/svg+xml;base64,{image}" '
+        f"<h3>{escape(title_of(graph))}</h3>\n"
+        + (f"<p>{escape(graph.lead)}</p>\n" if graph.lead else "")
+        + f'<img alt="{escape(description(graph))}" src="data:image/svg+xml;base64,{image}" '
         f'width="{round(view.layout.width) + 16}">\n'
-        + "".join(f"<p>{escape(line)}</p>\n" for line in sums(trace))
+        + "".join(f"<p>{escape(line)}</p>\n" for line in sums(graph))
         + f"<p><em>{escape(STILL)}</em></p>\n"
         + "<details><summary>Every step of the backward pass</summary>\n<table>\n<thead>"
         + table_row("step", "gradient of", "goes to", "rule", "path", "shape", "values", cell="th")
@@ -231,19 +231,19 @@ def table_row(*cells: str, cell: str = "td") -> str:
     return "<tr>" + "".join(f"<{cell}>{escape(text)}</{cell}>" for text in cells) + "</tr>\n"
 
 
-def description(trace: Trace) -> str:
+def description(graph: RecordedGraph) -> str:
     """For those who do not see the picture."""
-    ops = [node for node in trace.nodes if node.op]
+    ops = [node for node in graph.nodes if node.op]
     flow = ", then ".join(node.op for node in ops) if len(ops) <= 20 else f"{len(ops)} ops"
-    leaves = ", ".join(node.name for node in trace.nodes if node.kind in ("input", "parameter"))
-    return f"Graph of {trace.nodes[-1].name}: {flow}. Gradients arrive at {leaves}."
+    leaves = ", ".join(node.name for node in graph.nodes if node.kind in ("input", "parameter"))
+    return f"Graph of {graph.nodes[-1].name}: {flow}. Gradients arrive at {leaves}."
 
 
-def sums(trace: Trace) -> Iterable[str]:
+def sums(graph: RecordedGraph) -> Iterable[str]:
     """A line for each of the first tensors whose gradient is a sum: "u.grad = ... + ..." """
-    several = [node for node in trace.nodes if trace.arrivals[node.index] > 1]
+    several = [node for node in graph.nodes if graph.arrivals[node.index] > 1]
     for node in several[:6]:
-        terms = [step for step in trace.contributions if step.source == node.index]
+        terms = [step for step in graph.contributions if step.source == node.index]
         yield (
             f"Gradient of {node.name} = "
             + " + ".join(f"[{step.role}: {shown(step.value.norm)}]" for step in terms)

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from .. import backend, files
 from ..autograd import Array
-from ..backend.gpu.memory import explained
+from ..backend.gpu.memory import naming_memory
 from ..data import DataLoader
 from ..models import create
 from ..models.weights import save_weights
@@ -117,7 +117,7 @@ class Run:
         self.interrupt, self.progress = interrupt, progress
         backend.random.manual_seed(config.seed)
         model = create(num_classes=data.num_classes, **config.model_options)
-        with explained(backend.get(config.backend), "the network"):
+        with naming_memory(backend.get(config.backend), "the network"):
             self.model = model.to(config.backend)
         self.optimizer = SGD(
             self.model.parameters(), config.lr, config.momentum,
@@ -126,9 +126,11 @@ class Run:
         self.loader = DataLoader(
             data.train, config.batch_size, shuffle=True, transform=data.transform, seed=config.seed
         )
-        self.schedule = schedule.create(config, self.optimizer, len(self.loader))
-        step = steps.Step(self.model, self.optimizer, data.num_classes, config.label_smoothing)
-        self.run_step = out_of_memory.guarded(step, steps.create(step, self.say))
+        self.schedule = schedule.scheduler_for(config, self.optimizer, len(self.loader))
+        step = steps.TrainingStep(
+            self.model, self.optimizer, data.num_classes, config.label_smoothing
+        )
+        self.run_step = out_of_memory.guarded(step, steps.captured_if_possible(step, self.say))
         self.position = checkpoint.Position()
         self.saved = "no checkpoint was written yet"
 

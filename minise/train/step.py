@@ -20,7 +20,7 @@ Result = tuple[Array, Array]  # mean loss and number of hits, as arrays of the d
 WARM_UP = 3  # steps before the recording: kernels are compiled, momentum and memory are there
 
 
-class Step:
+class TrainingStep:
     """Forward, backward, update. Does not wait for the device.
 
     model, optimizer   of the same parameters, all on one backend
@@ -62,13 +62,13 @@ class CapturedStep:
     """The same step, recorded for batches of one shape and then replayed; see backend/capture.py.
 
     Batches of another shape, such as the last one of an epoch, and the first few steps run like
-    `Step`. Where the step cannot be recorded, all of them do.
+    `TrainingStep`. Where the step cannot be recorded, all of them do.
 
     step   what to record; its backend has a recorder
     say    is called with one line that says why the step could not be recorded
     """
 
-    def __init__(self, step: Step, say: Callable[[str], Any] = print) -> None:
+    def __init__(self, step: TrainingStep, say: Callable[[str], Any] = print) -> None:
         assert step.home.recorder is not None
         self.step, self.say = step, say
         self.recorder = step.home.recorder()
@@ -79,7 +79,7 @@ class CapturedStep:
         self.known: tuple[Any, ...] = ()  # what it was recorded with
 
     def __call__(self, images: numpy.ndarray, labels: numpy.ndarray) -> Result:
-        """As `Step`."""
+        """As `TrainingStep`."""
         self.step.check(labels)
         with self.recorder.stream():
             self.step.optimizer.send_rates()
@@ -131,6 +131,8 @@ class CapturedStep:
         return loss, correct
 
 
-def create(step: Step, say: Callable[[str], Any] = print) -> Step | CapturedStep:
+def captured_if_possible(
+    step: TrainingStep, say: Callable[[str], Any] = print
+) -> TrainingStep | CapturedStep:
     """`step`, captured where its backend can do that."""
     return step if step.home.recorder is None else CapturedStep(step, say)

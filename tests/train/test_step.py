@@ -16,7 +16,7 @@ from strict_array import StrictArray, strict
 import minise
 from minise import backend, models, nn, optim
 from minise.autograd import Tensor
-from minise.train.step import WARM_UP, CapturedStep, Step, create
+from minise.train.step import WARM_UP, CapturedStep, TrainingStep, captured_if_possible
 
 STEPS = WARM_UP + 4
 OPTIMIZERS = {
@@ -52,7 +52,7 @@ class Small(nn.Module):
 def new_step(make=OPTIMIZERS["sgd"], layer=None, **options):
     minise.manual_seed(0)
     model = Small(layer).to("strict")
-    return Step(model, make([*model.parameters()]), 3, **options)
+    return TrainingStep(model, make([*model.parameters()]), 3, **options)
 
 
 def batches(count=STEPS, size=4, side=8):
@@ -198,10 +198,10 @@ def test_a_label_that_is_no_class(own_kernels, label, captured):
 
 
 def test_where_steps_are_captured():
-    assert isinstance(create(new_step()), CapturedStep)
+    assert isinstance(captured_if_possible(new_step()), CapturedStep)
     model = models.create("resnet8")
-    step = Step(model, optim.SGD(model.parameters()), 10)
-    assert create(step) is step
+    step = TrainingStep(model, optim.SGD(model.parameters()), 10)
+    assert captured_if_possible(step) is step
 
 
 # --- what cannot be recorded -------------------------------------------------------------------

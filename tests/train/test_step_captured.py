@@ -14,7 +14,7 @@ from strict_array import StrictArray, strict
 from minise import backend, nn, optim
 from minise.backend.gpu import kernels as cuda
 from minise.backend.gpu.kernels import launch
-from minise.train.step import WARM_UP, CapturedStep, Step
+from minise.train.step import WARM_UP, CapturedStep, TrainingStep
 from tests.backend.gpu import test_kernels as test_backend_cuda
 from tests.backend.gpu.test_device import FAMILIES
 
@@ -182,7 +182,8 @@ def test_which_families_of_networks_can_be_captured(monkeypatch, family):
     build, side = FAMILIES[family]
     for _ in test_backend_cuda.plugged_in(Idle(), monkeypatch):
         model, said = build().to("strict"), []
-        call = CapturedStep(Step(model, optim.SGD(model.parameters(), 0.1, 0.9), 3), said.append)
+        step = TrainingStep(model, optim.SGD(model.parameters(), 0.1, 0.9), 3)
+        call = CapturedStep(step, said.append)
         with np.errstate(all="ignore"):
             for images, labels in steps.batches(WARM_UP + 1, 4, side):
                 call(images, labels)
