@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-import inspect
 import io
 import os
 import sys
@@ -14,6 +13,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from . import __version__
+from .models import create
+from .models.options import Choices
 from .nn import Module
 
 if TYPE_CHECKING:
@@ -65,26 +66,21 @@ def parser() -> argparse.ArgumentParser:
 
 
 def add_model_options(command: argparse.ArgumentParser) -> None:
-    """The choices of `models.create`, by its names; those not given keep their defaults."""
-    add = functools.partial(command.add_argument, default=argparse.SUPPRESS)
-    add("--reduction", type=int, metavar="R", help="SE's r, default 16")
-    add("--no-se-bias", dest="se_bias", action="store_false", help="SE without biases")
-    add("--se-width", metavar="RULE", help="paper or timm")
-    add("--squeeze", help="avg or max")
-    add("--gate", help="sigmoid, tanh, relu, hardsigmoid")
-    add("--placement", help="where SE sits in a block: standard, pre, post, identity, inside")
-    add("--stages", type=int, nargs="+", metavar="N", help="stages that get SE, default all")
-    add("--shortcut", help="B (projection) or A (zero padding)")
-    add("--variant", help="torch or caffe")
-    add("--zero-init-residual", action="store_true", help="branches start at zero")
+    """A flag for each of `Choices`; those not given keep their defaults."""
+    for choice in dataclasses.fields(Choices):
+        flag, words = choice.name.replace("_", "-"), dict(choice.metadata["flag"])
+        if choice.default is True:
+            flag, words["action"] = f"no-{flag}", "store_false"
+        elif choice.default is False:
+            words["action"] = "store_true"
+        command.add_argument(f"--{flag}", dest=choice.name, default=argparse.SUPPRESS, **words)
 
 
 def build(options: argparse.Namespace) -> Module:
-    from . import models
-
-    known = inspect.signature(models.create).parameters
+    """The network that the flags of a command describe."""
+    known = {"num_classes", *(choice.name for choice in dataclasses.fields(Choices))}
     choices = {name: value for name, value in vars(options).items() if name in known}
-    return models.create(options.model, **choices)
+    return create(options.model, **choices)
 
 
 def add_demo(command: argparse.ArgumentParser) -> None:

@@ -85,6 +85,7 @@ def train(
         for folder, settings in configs.items():
             run = Run(settings, data, folder, interrupt, progress)
             folder.mkdir(parents=True, exist_ok=True)
+            files.remove_leftovers(folder)
             settings.save(folder)
             run.resume()
             run.finish()
