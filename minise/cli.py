@@ -49,6 +49,7 @@ def complain(command: str, error: BaseException) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of all commands; each puts the function that runs it into `options.run`."""
     top = argparse.ArgumentParser(
         prog="minise", description="Squeeze-and-excitation networks in NumPy and CuPy."
     )
@@ -84,11 +85,13 @@ def build(options: argparse.Namespace) -> Module:
 
 
 def add_demo(command: argparse.ArgumentParser) -> None:
+    """The arguments of `minise demo`."""
     command.add_argument("--out", metavar="DIR", help="a new folder, default runs/MODEL-DATA-TIME")
     command.set_defaults(run=run_demo)
 
 
 def run_demo(options: argparse.Namespace) -> int:
+    """`minise demo`."""
     from .demo import demo
 
     demo(options.out)
@@ -96,6 +99,7 @@ def run_demo(options: argparse.Namespace) -> int:
 
 
 def add_train(command: argparse.ArgumentParser) -> None:
+    """The arguments of `minise train`: those not given keep the defaults of `Config`."""
     add = functools.partial(command.add_argument, default=argparse.SUPPRESS)
     add("--model", metavar="NAME", help="a name of minise.models.names(), default se_resnet20")
     add("--data", help="cue-digits (default), cue-digits-tint, cifar10, cifar100 or a FOLDER "
@@ -126,6 +130,7 @@ def add_train(command: argparse.ArgumentParser) -> None:
 
 
 def run_train(options: argparse.Namespace) -> int:
+    """`minise train`."""
     from .launch import start
     from .train import Config
 
@@ -139,6 +144,7 @@ CHANGES = ("data_dir", "backend")  # settings of a run that may be others when i
 
 
 def add_changes(command: argparse.ArgumentParser) -> None:
+    """The arguments of commands that look at a run."""
     command.add_argument("--weights", default="best", help="best (default) or last")
     command.add_argument("--data-dir", metavar="DIR", default=argparse.SUPPRESS,
         help="where the pictures are now")  # fmt: skip
@@ -146,16 +152,19 @@ def add_changes(command: argparse.ArgumentParser) -> None:
 
 
 def changes(options: argparse.Namespace) -> dict[str, str]:
+    """Those that were given."""
     return {name: value for name, value in vars(options).items() if name in CHANGES}
 
 
 def add_eval(command: argparse.ArgumentParser) -> None:
+    """The arguments of `minise eval`."""
     command.add_argument("folder", metavar="DIR", help="a run folder")
     add_changes(command)
     command.set_defaults(run=run_eval)
 
 
 def run_eval(options: argparse.Namespace) -> int:
+    """`minise eval`."""
     from .train import run_folder
 
     result = run_folder.evaluate_run(options.folder, options.weights, **changes(options))
@@ -165,6 +174,7 @@ def run_eval(options: argparse.Namespace) -> int:
 
 
 def add_step(command: argparse.ArgumentParser) -> None:
+    """The arguments of `minise step`."""
     command.add_argument(
         "model", nargs="?", default="se", help="se (one SE block, the default) or a model's name"
     )
@@ -175,6 +185,7 @@ def add_step(command: argparse.ArgumentParser) -> None:
 
 
 def run_step(options: argparse.Namespace) -> int:
+    """`minise step`."""
     from .tracing import examples
 
     trace = examples.trace_example(options.model, size=options.size, seed=options.seed)
@@ -187,6 +198,7 @@ def run_step(options: argparse.Namespace) -> int:
 
 
 def add_summary(command: argparse.ArgumentParser) -> None:
+    """The arguments of `minise summary`."""
     command.add_argument("model", help="a name of minise.models.names()")
     command.add_argument("--size", type=int, help="side of the image; default: the model's own")
     command.add_argument("--num-classes", type=int, metavar="N")
@@ -195,6 +207,7 @@ def add_summary(command: argparse.ArgumentParser) -> None:
 
 
 def run_summary(options: argparse.Namespace) -> int:
+    """`minise summary`."""
     from . import models
 
     net = build(options)
@@ -204,6 +217,7 @@ def run_summary(options: argparse.Namespace) -> int:
 
 
 def add_predict(command: argparse.ArgumentParser) -> None:
+    """The arguments of `minise predict`."""
     command.add_argument("weights", metavar="DIR|WEIGHTS",
         help="a run folder, or a safetensors file (.pth only where PyTorch is)")  # fmt: skip
     command.add_argument("images", nargs="+", metavar="IMAGE")
@@ -217,6 +231,7 @@ def add_predict(command: argparse.ArgumentParser) -> None:
 
 
 def run_predict(options: argparse.Namespace) -> int:
+    """`minise predict`; 2 where a picture could not be read."""
     from .models.predict import Predictor
     from .train import run_folder
 
@@ -241,6 +256,7 @@ def show(predictor: Predictor, image: str) -> bool:
 
 
 def add_gates(command: argparse.ArgumentParser) -> None:
+    """The arguments of `minise gates`."""
     command.add_argument("folder", metavar="DIR", help="a run folder")
     command.add_argument("-o", "--out", required=True, metavar="FILE", help="a png, svg or pdf")
     add_changes(command)
@@ -248,6 +264,7 @@ def add_gates(command: argparse.ArgumentParser) -> None:
 
 
 def run_gates(options: argparse.Namespace) -> int:
+    """`minise gates`."""
     from .report import gates
 
     gates.draw(options.folder, options.out, options.weights, **changes(options))
@@ -256,10 +273,12 @@ def run_gates(options: argparse.Namespace) -> int:
 
 
 def add_doctor(command: argparse.ArgumentParser) -> None:
+    """`minise doctor` has no arguments."""
     command.set_defaults(run=run_doctor)
 
 
 def run_doctor(options: argparse.Namespace) -> int:
+    """`minise doctor`."""
     from . import doctor
 
     for finding in doctor.examine():

@@ -24,7 +24,7 @@ def replacing(path: str | os.PathLike[str], sync: bool = True) -> Iterator[Path]
     Raises OSError where the file cannot be made or renamed.
     """
     path = Path(path)
-    temporary = path.with_name(f".{uuid4().hex}.part")
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.part")
     try:
         temporary.touch(exist_ok=False)
         mode = temporary.stat().st_mode  # what the umask leaves; a writer may change it

@@ -33,12 +33,14 @@ class Recalled(SEBlock):
         self.seen = seen
 
     def squeeze(self, u: Tensor) -> Tensor:
+        """As in `SEBlock`; keeps the mean."""
         z = super().squeeze(u)
         if z.op is not None:
             self.seen["mean"] = z.op.graph_inputs()[0]
         return z
 
     def excite(self, z: Tensor) -> Tensor:
+        """As in `SEBlock`; keeps the gate s."""
         self.seen["s"] = super().excite(z)
         return self.seen["s"]
 

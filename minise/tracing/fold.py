@@ -31,6 +31,7 @@ class Box:
 
     @property
     def size(self) -> tuple[float, float]:
+        """(width, height) in pixels, wide enough for its two lines of text."""
         letters = max(len(self.title), len(self.subtitle) * 0.9)
         return max(letters * LETTER + MARGIN, 56.0), HEIGHT
 
@@ -125,6 +126,7 @@ def boxes_of(graph: RecordedGraph, opened: set[str]) -> list[Box]:
 
 
 def node_box(node: Node) -> Box:
+    """The box of a single tensor."""
     if node.kind == "constant" and node.value.shape == ():
         return Box((node.index,), "", node.name, f"= {node.value.shown.item():.6g}")
     op = f"{node.op} " if node.named and node.op else ""
@@ -132,12 +134,14 @@ def node_box(node: Node) -> Box:
 
 
 def module_box(graph: RecordedGraph, module: str, nodes: list[int]) -> Box:
+    """The box of a module that is folded, with all its nodes inside."""
     kind = graph.modules.get(module, "module")
     ops = sum(bool(graph.nodes[index].op) for index in nodes)
     return Box(tuple(nodes), module, f"▸ {module}", f"{kind}, {ops} op{'s' * (ops != 1)}")
 
 
 def make_view(graph: RecordedGraph, name: str, boxes: list[Box]) -> View:
+    """The boxes laid out, with the edges between different ones."""
     box_of = {index: i for i, box in enumerate(boxes) for index in box.nodes}
     edges, pairs = [], []
     for node in graph.nodes:

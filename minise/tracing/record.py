@@ -128,6 +128,7 @@ def follow(loss: Tensor, gradient: Tensor | None) -> tuple[list[Tensor], list[Ar
 
 
 def make_node(index: int, tensor: Tensor, name: str, named: bool, by_id: dict[int, int]) -> Node:
+    """What is kept of a tensor; by_id gives the index of each by its id."""
     value, op = Values.of(tensor.data), tensor.op
     if op is None:
         kind = "parameter" if isinstance(tensor, Parameter) else "input"

@@ -51,6 +51,7 @@ def text(graph: RecordedGraph) -> str:
 
 
 def table(rows: list[tuple[str, ...]]) -> list[str]:
+    """The rows, the first of which is the head, as lines with aligned columns."""
     if len(rows) > LINES:
         half = LINES // 2
         gap = (f"... {len(rows) - LINES} more ...", *[""] * (len(rows[0]) - 1))

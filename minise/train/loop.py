@@ -169,6 +169,7 @@ class Run:
                 self.finish_epoch()
 
     def headline(self) -> str:
+        """The line before the first epoch: what is trained on what."""
         data, config = self.data, self.config
         parameters = sum(parameter.size for parameter in self.model.parameters())
         return (
@@ -198,6 +199,7 @@ class Run:
         return self.run_step(images, labels)
 
     def say(self, line: str) -> None:
+        """Print a line without breaking the bar, if progress is shown."""
         if self.progress:
             self.bar.write(line)
 
@@ -287,6 +289,7 @@ class Run:
         self.note_saved()
 
     def note_saved(self) -> None:
+        """Remember when and where the last checkpoint was written."""
         self.saved_at = time.perf_counter()
         epoch, step = self.position.epoch, self.position.step
         place = f"step {step} of epoch {epoch + 1}" if step else f"the end of epoch {epoch}"
@@ -303,12 +306,14 @@ class Run:
         files.write(self.folder / METRICS, lines)
 
     def diverged(self, what: str) -> DivergedError:
+        """The error to raise; it says where to go on from."""
         return DivergedError(
             f"training diverged in epoch {self.position.epoch + 1}: {what}; "
             f"try a lower lr; {self.saved}"
         )
 
     def result(self) -> str:
+        """The line after the last epoch."""
         best = self.position.history[self.position.best_epoch() - 1]
         last = self.position.history[-1]
         minutes = sum(metrics["seconds"] for metrics in self.position.history) / 60

@@ -19,6 +19,8 @@ from .loop import METRICS
 
 
 class OpenRun(NamedTuple):
+    """A run read from its folder, ready to be looked at."""
+
     config: Config
     data: datasets.Data
     model: Module  # in evaluation mode

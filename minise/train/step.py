@@ -112,6 +112,7 @@ class CapturedStep:
         return [{k: v for k, v in group.items() if k not in ("params", "lr")} for group in groups]
 
     def record(self, images: numpy.ndarray, labels: numpy.ndarray) -> None:
+        """Record the step on arrays of its own; where that fails, say so and never try again."""
         step = self.step
         batch = tuple(Tensor(step.home.as_array(array)) for array in (images, labels))
         try:
@@ -124,6 +125,7 @@ class CapturedStep:
             self.known = step.optimizer.state, self.options(), backend.using_tf32()
 
     def replay(self, images: numpy.ndarray, labels: numpy.ndarray) -> Result:
+        """Send a batch to the arrays of the recorded step and run it."""
         for source, tensor in zip((images, labels), self.batch or ()):
             self.recorder.send(source, tensor.data)
         self.recorder.replay()
