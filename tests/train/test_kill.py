@@ -33,7 +33,7 @@ def watch(name, arguments):
     global left
     if name != event or "/.state.safetensors." not in str(arguments[0]):
         return
-    if name == "os.rename" or arguments[1] == "wb":
+    if arguments[1] is not None:  # None: a descriptor, which is not written through
         left -= 1
         if left == 0:
             if name == "os.rename":
