@@ -28,8 +28,8 @@ def test_create_takes_the_choices_in_their_order():
 
 def test_config_and_the_command_line_have_each():
     assert set(NAMES) <= set(Config().settings())
-    words = "train --reduction 4 --no-se-bias --squeeze max --gate tanh --placement pre --stages 1 3"
-    words += " --shortcut A --variant caffe --zero-init-residual --se-width timm"
+    words = "train --reduction 4 --no-se-bias --squeeze max --gate tanh --placement pre"
+    words += " --stages 1 3 --shortcut A --variant caffe --zero-init-residual --se-width timm"
     given = vars(cli.parser().parse_args(words.split()))
     expected = [4, False, "max", "tanh", "pre", [1, 3], "A", "caffe", True, "timm"]
     assert [given[name] for name in NAMES] == expected
