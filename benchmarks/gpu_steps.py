@@ -25,7 +25,7 @@ from minise import backend, data, models, optim
 from minise.data import transforms
 from minise.train.captured import WARM_UP, CapturedStep
 from minise.train.evaluate import evaluate
-from minise.train.step import Step
+from minise.train.step import TrainingStep
 
 Run = Callable[[], Any]  # one step; returns the loss, an array of the device
 
@@ -36,7 +36,7 @@ PYTORCH = ("PyTorch", "PyTorch channels_last", "torch.compile")
 def minise_step(net: Any, batch: int, place: str, captured: bool, notes: list[str]) -> Run:
     images, labels = inputs(net, batch)
     net.to(place)
-    step: Any = Step(net, optim.SGD(net.parameters(), **SGD), net.config["num_classes"])
+    step: Any = TrainingStep(net, optim.SGD(net.parameters(), **SGD), net.config["num_classes"])
     if captured:
         step = CapturedStep(step, notes.append)
     return lambda: step(images, labels)[0]
@@ -226,7 +226,7 @@ def epoch(network: str, batch: int, place: str, pictures: int = 50_000) -> dict[
     ])  # fmt: skip
     loader = data.DataLoader(dataset, batch, shuffle=True, transform=transform)
     net = models.create(network).to(place)
-    step: Any = Step(net, optim.SGD(net.parameters(), **SGD), 10)
+    step: Any = TrainingStep(net, optim.SGD(net.parameters(), **SGD), 10)
     if step.home.recorder is not None:
         step = CapturedStep(step)
     found = {}

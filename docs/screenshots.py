@@ -29,7 +29,7 @@ SQUEEZE_PATH = "21"  # the step in which the second gradient arrives at u
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         saved = Path(folder) / "se.html"
-        examples.create("se").save(saved)
+        examples.trace_example("se").save(saved)
         chromium = driver.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-import inspect
 import io
 import os
 import sys
@@ -14,6 +13,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from . import __version__
+from .models import create
+from .models.options import Choices
 from .nn import Module
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def complain(command: str, error: BaseException) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of all commands; each puts the function that runs it into `options.run`."""
     top = argparse.ArgumentParser(
         prog="minise", description="Squeeze-and-excitation networks in NumPy and CuPy."
     )
@@ -66,34 +68,31 @@ def parser() -> argparse.ArgumentParser:
 
 
 def add_model_options(command: argparse.ArgumentParser) -> None:
-    """The choices of `models.create`, by its names; those not given keep their defaults."""
-    add = functools.partial(command.add_argument, default=argparse.SUPPRESS)
-    add("--reduction", type=int, metavar="R", help="SE's r, default 16")
-    add("--no-se-bias", dest="se_bias", action="store_false", help="SE without biases")
-    add("--se-width", metavar="RULE", help="paper or timm")
-    add("--squeeze", help="avg or max")
-    add("--gate", help="sigmoid, tanh, relu, hardsigmoid")
-    add("--placement", help="where SE sits in a block: standard, pre, post, identity, inside")
-    add("--stages", type=int, nargs="+", metavar="N", help="stages that get SE, default all")
-    add("--shortcut", help="B (projection) or A (zero padding)")
-    add("--variant", help="torch or caffe")
-    add("--zero-init-residual", action="store_true", help="branches start at zero")
+    """A flag for each of `Choices`; those not given keep their defaults."""
+    for choice in dataclasses.fields(Choices):
+        flag, words = choice.name.replace("_", "-"), dict(choice.metadata["flag"])
+        if choice.default is True:
+            flag, words["action"] = f"no-{flag}", "store_false"
+        elif choice.default is False:
+            words["action"] = "store_true"
+        command.add_argument(f"--{flag}", dest=choice.name, default=argparse.SUPPRESS, **words)
 
 
 def build(options: argparse.Namespace) -> Module:
-    from . import models
-
-    known = inspect.signature(models.create).parameters
+    """The network that the flags of a command describe."""
+    known = {"num_classes", *(choice.name for choice in dataclasses.fields(Choices))}
     choices = {name: value for name, value in vars(options).items() if name in known}
-    return models.create(options.model, **choices)
+    return create(options.model, **choices)
 
 
 def add_demo(command: argparse.ArgumentParser) -> None:
+    """The arguments of `minise demo`."""
     command.add_argument("--out", metavar="DIR", help="a new folder, default runs/MODEL-DATA-TIME")
     command.set_defaults(run=run_demo)
 
 
 def run_demo(options: argparse.Namespace) -> int:
+    """`minise demo`."""
     from .demo import demo
 
     demo(options.out)
@@ -101,6 +100,7 @@ def run_demo(options: argparse.Namespace) -> int:
 
 
 def add_train(command: argparse.ArgumentParser) -> None:
+    """The arguments of `minise train`: those not given keep the defaults of `Config`."""
     add = functools.partial(command.add_argument, default=argparse.SUPPRESS)
     add("--model", metavar="NAME", help="a name of minise.models.names(), default se_resnet20")
     add("--data", help="cue-digits (default), cue-digits-tint, cifar10, cifar100 or a FOLDER "
@@ -131,6 +131,7 @@ def add_train(command: argparse.ArgumentParser) -> None:
 
 
 def run_train(options: argparse.Namespace) -> int:
+    """`minise train`."""
     from .launch import start
     from .train import Config
 
@@ -144,6 +145,7 @@ CHANGES = ("data_dir", "backend")  # settings of a run that may be others when i
 
 
 def add_changes(command: argparse.ArgumentParser) -> None:
+    """The arguments of commands that look at a run."""
     command.add_argument("--weights", default="best", help="best (default) or last")
     command.add_argument("--data-dir", metavar="DIR", default=argparse.SUPPRESS,
         help="where the pictures are now")  # fmt: skip
@@ -151,16 +153,19 @@ def add_changes(command: argparse.ArgumentParser) -> None:
 
 
 def changes(options: argparse.Namespace) -> dict[str, str]:
+    """Those that were given."""
     return {name: value for name, value in vars(options).items() if name in CHANGES}
 
 
 def add_eval(command: argparse.ArgumentParser) -> None:
+    """The arguments of `minise eval`."""
     command.add_argument("folder", metavar="DIR", help="a run folder")
     add_changes(command)
     command.set_defaults(run=run_eval)
 
 
 def run_eval(options: argparse.Namespace) -> int:
+    """`minise eval`."""
     from .train import run_folder
 
     result = run_folder.evaluate_run(options.folder, options.weights, **changes(options))
@@ -170,6 +175,7 @@ def run_eval(options: argparse.Namespace) -> int:
 
 
 def add_step(command: argparse.ArgumentParser) -> None:
+    """The arguments of `minise step`."""
     command.add_argument(
         "model", nargs="?", default="se", help="se (one SE block, the default) or a model's name"
     )
@@ -180,9 +186,10 @@ def add_step(command: argparse.ArgumentParser) -> None:
 
 
 def run_step(options: argparse.Namespace) -> int:
+    """`minise step`."""
     from .tracing import examples
 
-    trace = examples.create(options.model, size=options.size, seed=options.seed)
+    trace = examples.trace_example(options.model, size=options.size, seed=options.seed)
     if options.output is None:
         print(trace)
     else:
@@ -192,6 +199,7 @@ def run_step(options: argparse.Namespace) -> int:
 
 
 def add_summary(command: argparse.ArgumentParser) -> None:
+    """The arguments of `minise summary`."""
     command.add_argument("model", help="a name of minise.models.names()")
     command.add_argument("--size", type=int, help="side of the image; default: the model's own")
     command.add_argument("--num-classes", type=int, metavar="N")
@@ -200,6 +208,7 @@ def add_summary(command: argparse.ArgumentParser) -> None:
 
 
 def run_summary(options: argparse.Namespace) -> int:
+    """`minise summary`."""
     from . import models
 
     net = build(options)
@@ -209,6 +218,7 @@ def run_summary(options: argparse.Namespace) -> int:
 
 
 def add_predict(command: argparse.ArgumentParser) -> None:
+    """The arguments of `minise predict`."""
     command.add_argument("weights", metavar="DIR|WEIGHTS",
         help="a run folder, or a safetensors file (.pth only where PyTorch is)")  # fmt: skip
     command.add_argument("images", nargs="+", metavar="IMAGE")
@@ -222,6 +232,7 @@ def add_predict(command: argparse.ArgumentParser) -> None:
 
 
 def run_predict(options: argparse.Namespace) -> int:
+    """`minise predict`; 2 where a picture could not be read."""
     from .models.predict import Predictor
     from .train import run_folder
 
@@ -246,6 +257,7 @@ def show(predictor: Predictor, image: str) -> bool:
 
 
 def add_gates(command: argparse.ArgumentParser) -> None:
+    """The arguments of `minise gates`."""
     command.add_argument("folder", metavar="DIR", help="a run folder")
     command.add_argument("-o", "--out", required=True, metavar="FILE", help="a png, svg or pdf")
     add_changes(command)
@@ -253,6 +265,7 @@ def add_gates(command: argparse.ArgumentParser) -> None:
 
 
 def run_gates(options: argparse.Namespace) -> int:
+    """`minise gates`."""
     from .report import gates
 
     gates.draw(options.folder, options.out, options.weights, **changes(options))
@@ -274,10 +287,12 @@ def run_lessons(options: argparse.Namespace) -> int:
 
 
 def add_doctor(command: argparse.ArgumentParser) -> None:
+    """`minise doctor` has no arguments."""
     command.set_defaults(run=run_doctor)
 
 
 def run_doctor(options: argparse.Namespace) -> int:
+    """`minise doctor`."""
     from . import doctor
 
     for finding in doctor.examine():

@@ -137,7 +137,7 @@ def test_explained_by_hand():
     values = np.array([[0.2], [0.4], [0.6], [0.8]])
     picture, plots = plot.new(3, 2)
     constant = np.full((4, 1), 0.5)  # explained by nothing, and no reason to fail
-    figure.draw_explained(plots[0, 0], {"a1": values, "a2": constant}, [COLOUR])
+    figure.draw_variance_explained(plots[0, 0], {"a1": values, "a2": constant}, [COLOUR])
     assert drawn(plots[0, 0])["colour"] == pytest.approx([80, np.nan], nan_ok=True)
     assert [label.get_text() for label in plots[0, 0].get_xticklabels()] == ["a1", "a2"]
     assert plot.render(picture, ".png")

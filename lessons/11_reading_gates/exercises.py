@@ -97,7 +97,7 @@ def class_means(gates: Array, labels: Array) -> Array:
 
 
 def explained(gates: Array, labels: Array) -> float:
-    return activations.explained(gates, labels)
+    return activations.variance_explained(gates, labels)
 
 
 def kind(mean: float, spread: float, share: float) -> str:

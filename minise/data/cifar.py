@@ -25,6 +25,8 @@ OFFICIAL = (
 
 
 class BinaryFile(NamedTuple):
+    """A file of the binary version: its name, how many pictures it holds, its checksum."""
+
     name: str
     records: int
     md5: str

@@ -8,7 +8,6 @@ patch tells which plane counts, and SE has nothing to add.
 """
 
 import os
-import tempfile
 import zipfile
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image, ImageDraw, ImageFont
 
+from .. import files
 from .dataset import Dataset
 
 VERSION = 1  # part of the cache's file name: raise it whenever the pictures change
@@ -145,15 +145,8 @@ def _load(path: Path, size: int) -> dict[str, np.ndarray] | None:
 
 
 def _store(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Writes under a temporary name first, so that no reader ever meets half a file."""
+    """Keeps the pictures for the next time; returns them."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        try:
-            np.savez(file, allow_pickle=False, **arrays)
-            file.close()
-            os.replace(file.name, path)
-        except BaseException:
-            file.close()
-            os.unlink(file.name)
-            raise
+    with files.replacing(path, sync=False) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
     return arrays

@@ -14,6 +14,8 @@ import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .. import files
+
 BLOCK = 1 << 18  # bytes per read
 
 NETWORK_ERRORS = (
@@ -134,10 +136,8 @@ def _extract_member(
     source = tar.extractfile(member)
     assert source is not None  # a plain file always has content
     target = folder / Path(member.name).name
-    part = target.with_name(target.name + ".part")
-    with source, part.open("wb") as file:
+    with source, files.replacing(target, sync=False) as temporary, temporary.open("wb") as file:
         shutil.copyfileobj(source, file)
-    os.replace(part, target)
 
 
 def _download(

@@ -109,7 +109,7 @@ def by_group(gates: numpy.ndarray, group: numpy.ndarray, count: int | None = Non
     return Groups(mean, numpy.sqrt(variance))
 
 
-def explained(gates: numpy.ndarray, group: numpy.ndarray) -> float:
+def variance_explained(gates: numpy.ndarray, group: numpy.ndarray) -> float:
     """Share of the variance of gates (N, C), over all channels, that the groups account for.
 
     1 if a picture's group says all about its gates, near 0 if it says nothing, NaN if the gates

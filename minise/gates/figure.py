@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy
 
 from .. import plot as figure
-from .activations import by_group, explained, last_of_stages, stage_of
+from .activations import by_group, last_of_stages, stage_of, variance_explained
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,13 +88,13 @@ def by_stage(gates: Mapping[str, numpy.ndarray], divisions: Sequence[Division]) 
 
 
 @figure.style()
-def draw_explained(
+def draw_variance_explained(
     axes: Axes, gates: Mapping[str, numpy.ndarray], divisions: Sequence[Division]
 ) -> None:
     """How much of what the gates do each division accounts for, block after block."""
     stages = [stage_of(path) for path in gates]
     for division, colour in zip(divisions, COLOURS):
-        share = [100 * explained(values, division.group) for values in gates.values()]
+        share = [100 * variance_explained(values, division.group) for values in gates.values()]
         axes.plot(range(len(stages)), share, color=colour, marker="o", label=division.title)
     first = [stages.index(stage) for stage in dict.fromkeys(stages)]
     axes.set_xticks(first, dict.fromkeys(stages))

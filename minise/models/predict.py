@@ -12,7 +12,7 @@ import numpy
 from .. import functional as F
 from ..autograd import no_grad
 from ..backend import get
-from ..backend.gpu.memory import explained
+from ..backend.gpu.memory import naming_memory
 from ..data import images
 from ..nn import Module
 from ..tensor import Tensor
@@ -112,7 +112,7 @@ class Predictor:
     ) -> None:  # fmt: skip
         model = rebuild(path) if model is None else model
         self.model, self.home = weights.load_weights(model, path, source).eval(), get(backend)
-        with explained(self.home, "the network"):
+        with naming_memory(self.home, "the network"):
             self.model.to(backend)
         classes, notes = self.model.config["num_classes"], weights.read_notes(path)
         try:
@@ -127,7 +127,7 @@ class Predictor:
         """(classes,) for one picture: resized, cropped in the middle, normalised."""
         picture = images.prepare(images.read_image(path), *self.preparation)
         height, width = picture.shape[1:]
-        with no_grad(), explained(self.home, f"a picture of {height} × {width} pixels"):
+        with no_grad(), naming_memory(self.home, f"a picture of {height} × {width} pixels"):
             logits = self.model(Tensor(picture[None]).to(self.home.name))  # (1, classes)
             return F.softmax(logits, 1).numpy()[0]
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import Any
 
 from ..nn import Module
 from .inception import BNInception
 from .mobilenet import MobileNet
-from .options import Options
+from .options import Choices, Options
 from .resnet import CIFAR_NETS, IMAGENET_NETS
 from .vgg import VGG16
 
@@ -44,21 +46,10 @@ def _base(name: str) -> str:
     return name.removeprefix("se_")
 
 
-def create(
-    name: str,
-    num_classes: int | None = None,
-    reduction: int = 16,
-    se_bias: bool = True,
-    squeeze: str = "avg",
-    gate: str = "sigmoid",
-    placement: str = "standard",
-    stages: Sequence[int] | None = None,
-    shortcut: str = "B",
-    variant: str = "torch",
-    zero_init_residual: bool = False,
-    se_width: str = "paper",
-) -> Module:
+def create(name: str, num_classes: int | None = None, *values: Any, **choices: Any) -> Module:
     """A network with fresh weights, drawn from minise's own stream (`minise.manual_seed`).
+
+    What follows num_classes is declared, with its defaults, in `models.options.Choices`.
 
     name         one of `names()`
     num_classes  10 for CIFAR nets, 1000 for ImageNet nets if left out
@@ -76,22 +67,35 @@ def create(
     Raises ValueError for an unknown name (with the nearest ones) or a choice the net lacks.
     """
     base = _base(name)
-    if isinstance(stages, int):
-        raise ValueError(f"create: stages must be a tuple of numbers, got {stages}")
-    if base not in _RESIDUAL and placement != "standard":
+    chosen = Choices(*values, **choices)
+    if isinstance(chosen.stages, int):
+        raise ValueError(f"create: stages must be a tuple of numbers, got {chosen.stages}")
+    if base not in _RESIDUAL and chosen.placement != "standard":
         raise ValueError(f"create: {name} has no residual blocks, so only placement 'standard'")
-    choices: dict[str, Any] = {
-        "num_classes": (10 if base in CIFAR_NETS else 1000) if num_classes is None else num_classes,
-        "reduction": reduction, "se_bias": se_bias, "squeeze": squeeze, "gate": gate,
-        "placement": placement, "stages": None if stages is None else tuple(stages),
-        "shortcut": shortcut, "variant": variant, "zero_init_residual": zero_init_residual,
-        "se_width": se_width,
-    }  # fmt: skip
-    has_se = name != base or name == "senet154"
-    net = _BUILDERS[base](Options(se=has_se, **choices))
-    for stage in stages or ():
+    if chosen.stages is not None:
+        chosen = replace(chosen, stages=tuple(chosen.stages))
+    if num_classes is None:
+        num_classes = 10 if base in CIFAR_NETS else 1000
+    config = {"num_classes": num_classes, **chosen.choices()}
+    net = _BUILDERS[base](Options(se=name != base or name == "senet154", **config))
+    for stage in chosen.stages or ():
         if stage not in net.se_stages:
             raise ValueError(f"create: {name} has SE in stages {net.se_stages}, not in {stage}")
-    net.config = {"name": name, **choices}  # what `save_weights` notes, to build the net again
+    net.config = {"name": name, **config}  # what `save_weights` notes, to build the net again
     net.image_size = image_size(name)
     return net
+
+
+def _signature() -> inspect.Signature:
+    """Of `create`, with each choice by name, for `help` and editors that look."""
+    parameters = dict(inspect.signature(create).parameters)
+    kind = parameters["num_classes"].kind
+    choices = [
+        inspect.Parameter(choice.name, kind, default=choice.default, annotation=choice.type)
+        for choice in fields(Choices)
+    ]
+    named = [parameters["name"], parameters["num_classes"], *choices]
+    return inspect.Signature(named, return_annotation="Module")
+
+
+create.__signature__ = _signature()  # type: ignore[attr-defined]

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from .. import files
 from ..nn import Module
 
 SOURCES = ("minise", "timm", "cadene")
@@ -34,17 +34,11 @@ def save_weights(model: Module, path: str | os.PathLike[str], **notes: Any) -> N
     }
     notes = {"config": getattr(model, "config", None), **notes}
     metadata = {"format": "minise", **{name: json.dumps(note) for name, note in notes.items()}}
-    temporary = path.with_name(f".{uuid4().hex}.part")
-    temporary.touch(exist_ok=False)
-    mode = temporary.stat().st_mode  # what the umask leaves; safetensors would allow the owner only
     try:
-        save_file(state, temporary, metadata=metadata)
-        temporary.chmod(mode)
-        temporary.replace(path)
+        with files.replacing(path, sync=False) as temporary:
+            save_file(state, temporary, metadata=metadata)
     except SafetensorError as error:
         raise OSError(f"save_weights: {path}: {error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_weights(

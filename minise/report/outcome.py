@@ -37,6 +37,7 @@ class Outcome:
 
     @property
     def name(self) -> str:
+        """Of the network, as in `models.names()`."""
         return self.config.model
 
     @property

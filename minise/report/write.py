@@ -7,17 +7,19 @@ import platform
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy
 
 from .. import __version__, files
+from ..template import render
 from ..train.config import FILE, Config
 from ..train.loop import PLAIN
 from . import outcome, sections
 from .outcome import Outcome
-from .page import number, page, paragraph, percent, row, section, table, text
+from .show import number, percent
 
 NAME = "report.html"
 TITLES = {
@@ -47,76 +49,61 @@ def write(folder: str | os.PathLike[str]) -> Path:
 
 def build(folder: Path, outcomes: Sequence[Outcome]) -> str:
     """The page for one network, or for one with SE and its plain twin."""
-    config = outcomes[0].config
-    title = f"{config.model} on {TITLES.get(config.data, Path(config.data).name)}"
-    return page(
-        title,
-        head(title, outcomes),
-        sections.task(outcomes[0]),
-        sections.curves(outcomes),
-        sections.samples(outcomes),
-        sections.mistakes(outcomes),
-        sections.gates(outcomes[0]),
-        costs(outcomes),
-        settings(folder, config),
+    first = outcomes[0]
+    return render(
+        "report/report.html.j2",
+        title=f"{first.name} on {TITLES.get(first.config.data, Path(first.config.data).name)}",
+        day=time.strftime("%Y-%m-%d"),
+        head=head(outcomes),
+        task=sections.task(first),
+        curves=sections.curves(outcomes),
+        samples=sections.samples(outcomes),
+        mistakes=sections.mistakes(outcomes),
+        gates=sections.gates(first),
+        costs=costs(outcomes),
+        settings=settings(folder, first.config),
     )
 
 
-def head(title: str, outcomes: Sequence[Outcome]) -> str:
+def head(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """The headline's numbers ("first": a share of errors beside a twin, else the accuracy), the
+    cards under it and what has to be said about them."""
     first, config = outcomes[0], outcomes[0].config
-    count = len(first.evaluation.labels)
-    numbers = [("test error, " + o.name, percent(o.error)) for o in outcomes]
+    cards = [(f"test error, {o.name}", percent(o.error)) for o in outcomes]
     if len(outcomes) == 2:
-        headline = (
-            f'With squeeze and excitation, <span class="first">{percent(first.error)}</span> of '
-            f"{count:,} test pictures get a wrong class; without it, "
-            f'<span class="second">{percent(outcomes[1].error)}</span>.'
-        )
-        difference = 100 * (first.error - outcomes[1].error)
-        numbers.append(("points of error, SE − plain", f"{difference:+.2f}".replace("-", "−")))
-        more = first.summary.params / outcomes[1].summary.params - 1
-        numbers.append(("parameters for SE", "+" + percent(more, 1)))
+        plain = outcomes[1]
+        shares = {"first": percent(first.error), "plain": percent(plain.error)}
+        difference = 100 * (first.error - plain.error)
+        cards.append(("points of error, SE − plain", f"{difference:+.2f}".replace("-", "−")))
+        more = first.summary.params / plain.summary.params - 1
+        cards.append(("parameters for SE", "+" + percent(more, 1)))
     else:
-        headline = (
-            f"{text(first.name)} gives "
-            f'<span class="first">{percent(first.evaluation.accuracy)}</span> of '
-            f"{count:,} test pictures the right class."
-        )
-        numbers.append(("test loss", number(first.evaluation.loss, 4)))
-        numbers.append(("parameters", number(first.summary.params)))
-    numbers.append(("training images/s", number(first.mean("images_per_second"))))
-    cards = [f'<div class="card"><b>{value}</b><span>{text(name)}</span></div>'
-             for name, value in numbers]  # fmt: skip
+        shares = {"first": percent(first.evaluation.accuracy), "plain": ""}
+        cards.append(("test loss", number(first.evaluation.loss, 4)))
+        cards.append(("parameters", number(first.summary.params)))
+    cards.append(("training images/s", number(first.mean("images_per_second"))))
     notes = [
         f"One run each with seed {config.seed}; other seeds differ. "
         "The weights are those of the best epoch, which the same test pictures chose; "
         + ", ".join(
-            f"{text(o.name)} after its last epoch: {percent(1 - o.last('test_accuracy'))}"
+            f"{o.name} after its last epoch: {percent(1 - o.last('test_accuracy'))}"
             for o in outcomes
         )
         + "."
     ]
     notes += [
-        f"{text(o.name)} has done {len(o.metrics)} of {o.config.epochs} epochs."
+        f"{o.name} has done {len(o.metrics)} of {o.config.epochs} epochs."
         for o in outcomes
         if len(o.metrics) < o.config.epochs
     ]
     if config.compare and len(outcomes) == 1:
         notes.append("The twin without SE has not finished an epoch yet.")
-    return "\n".join(
-        [
-            "<header>",
-            paragraph(f"minise · {time.strftime('%Y-%m-%d')}", "eyebrow"),
-            f"<h1>{text(title)}</h1>",
-            paragraph(headline, "headline"),
-            row(cards, "cards"),
-            paragraph(" ".join(notes), "note"),
-            "</header>",
-        ]
-    )
+    count = f"{len(first.evaluation.labels):,}"
+    return {"name": first.name, **shares, "count": count, "cards": cards, "notes": notes}
 
 
-def costs(outcomes: Sequence[Outcome]) -> str:
+def costs(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """The table of what each network costs, and what it reaches for that."""
     quantities = {
         "test error": [percent(o.error) for o in outcomes],
         "test loss": [number(o.evaluation.loss, 4) for o in outcomes],
@@ -127,15 +114,12 @@ def costs(outcomes: Sequence[Outcome]) -> str:
         "seconds per epoch, mean": [number(o.mean("seconds"), 1) for o in outcomes],
         "training images/s, mean": [number(o.mean("images_per_second")) for o in outcomes],
     }
-    return section(
-        "Cost",
-        table(
-            f"{len(outcomes[0].data.train):,} training pictures, "
-            f"{len(outcomes[0].data.test):,} test pictures",
-            ["", *(o.name for o in outcomes)],
-            [[name, *values] for name, values in quantities.items()],
-        ),
-    )
+    data = outcomes[0].data
+    return {
+        "caption": f"{len(data.train):,} training pictures, {len(data.test):,} test pictures",
+        "head": ["", *(o.name for o in outcomes)],
+        "rows": [[name, *values] for name, values in quantities.items()],
+    }
 
 
 def command(config: Config) -> str:
@@ -156,29 +140,17 @@ def command(config: Config) -> str:
     return shlex.join(words)
 
 
-def settings(folder: Path, config: Config) -> str:
+def settings(folder: Path, config: Config) -> dict[str, Any]:
+    """How to make the same run again, and with what it was made."""
     python, system = platform.python_version(), f"{platform.system()} {platform.machine()}"
-    versions = f"minise {__version__}, Python {python}, NumPy {numpy.__version__} on {system}"
-    rows = [
-        [name, "–" if value is None else value]
-        for name, value in asdict(config).items()
-        if name != "data_dir"
-    ]
-    return "\n".join(
-        [
-            section(
-                "Reproduce",
-                paragraph("The same settings give the same weights:"),
-                f"<pre>{text(command(config))}</pre>",
-                paragraph("Go on with this run where it stopped:"),
-                f"<pre>{text(shlex.join(['minise', 'train', '--resume', str(folder)]))}</pre>",
-                "<details>",
-                "<summary>All settings</summary>",
-                table("Settings", ["name", "value"], rows),
-                "</details>",
-            ),
-            "<footer>",
-            paragraph(f"Made by {text(versions)}, {time.strftime('%Y-%m-%d %H:%M')}.", "note"),
-            "</footer>",
-        ]
-    )
+    return {
+        "command": command(config),
+        "resume": shlex.join(["minise", "train", "--resume", str(folder)]),
+        "rows": [
+            (name, "–" if value is None else value)
+            for name, value in config.settings().items()
+            if name != "data_dir"
+        ],
+        "versions": f"minise {__version__}, Python {python}, NumPy {numpy.__version__} on {system}",
+        "time": time.strftime("%Y-%m-%d %H:%M"),
+    }

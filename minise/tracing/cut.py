@@ -52,6 +52,7 @@ def changes_without(
 
 @contextmanager
 def silenced(op: Function, argument: int) -> Iterator[None]:
+    """Inside this block the op contributes nothing to its input number `argument`."""
     whole = op.contributions
 
     def contributions(grad: Array) -> tuple[Any, ...]:

@@ -33,17 +33,19 @@ class Recalled(SEBlock):
         self.seen = seen
 
     def squeeze(self, u: Tensor) -> Tensor:
+        """As in `SEBlock`; keeps the mean."""
         z = super().squeeze(u)
         if z.op is not None:
             self.seen["mean"] = z.op.graph_inputs()[0]
         return z
 
     def excite(self, z: Tensor) -> Tensor:
+        """As in `SEBlock`; keeps the gate s."""
         self.seen["s"] = super().excite(z)
         return self.seen["s"]
 
 
-def create(name: str, size: int | None = None, seed: int | None = None) -> Trace:
+def trace_example(name: str, size: int | None = None, seed: int | None = None) -> Trace:
     """An SE block for "se", else a network of `minise.models` with its cross-entropy.
 
     size  H = W of the images; each has its own default

@@ -95,6 +95,7 @@ class Layered:
 
     @staticmethod
     def build(layer_of: list[int], edges: Sequence[Edge]) -> Layered:
+        """Boxes by their layers; an edge over several layers gets a dummy point in each between."""
         boxes, layer_of = len(layer_of), list(layer_of)
         layers: list[list[int]] = [[] for _ in range(max(layer_of, default=-1) + 1)]
         for box, layer in enumerate(layer_of):
@@ -175,6 +176,7 @@ class Layered:
         return swapped
 
     def crossings(self) -> int:
+        """How many pairs of edges cross."""
         return sum(
             count_crossings(upper, lower, self.below) for upper, lower in pairwise(self.layers)
         )
@@ -182,6 +184,7 @@ class Layered:
     # Coordinates
 
     def coordinates(self, sizes: Sequence[tuple[float, float]], edges: Sequence[Edge]) -> Layout:
+        """Where each box stands and each edge runs, for boxes of these (width, height)."""
         dummies = len(self.above) - self.boxes
         width = [w for w, _ in sizes] + [0.0] * dummies
         height = [h for _, h in sizes] + [0.0] * dummies

@@ -52,6 +52,7 @@ class Names:
                 self.by_id.setdefault(id(value), name)
 
     def knows(self, tensor: Tensor) -> bool:
+        """Whether the owner named this tensor."""
         return id(tensor) in self.by_id
 
     def of(self, tensors: Iterable[Tensor]) -> list[str]:
@@ -81,4 +82,5 @@ class Names:
 
 
 def subscript(number: int) -> str:
+    """12 as `₁₂`."""
     return str(number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))

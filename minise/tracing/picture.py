@@ -6,8 +6,8 @@ from html import escape
 from itertools import pairwise
 
 from .fold import View
+from .graph import RecordedGraph
 from .layout import Point
-from .trace import Trace
 
 MARGIN = 8
 STYLE = """
@@ -26,7 +26,7 @@ path { fill: none; stroke: #8c959f }
 """
 
 
-def picture(trace: Trace, view: View) -> str:
+def picture(graph: RecordedGraph, view: View) -> str:
     """Boxes with their names; thick edges lead from tensors that receive several gradients."""
     width, height = view.layout.width + 2 * MARGIN, view.layout.height + 2 * MARGIN
     lines = [
@@ -35,12 +35,12 @@ def picture(trace: Trace, view: View) -> str:
         f'<g transform="translate({MARGIN} {MARGIN})">',
     ]
     for (op, argument), route in zip(view.edges, view.layout.routes):
-        source = trace.nodes[op].inputs[argument]
-        several = ' class="several"' if trace.arrivals[source] > 1 else ""
+        source = graph.nodes[op].inputs[argument]
+        several = ' class="several"' if graph.arrivals[source] > 1 else ""
         lines.append(f'<path{several} d="{curve(route)}"/>')
     for box, (x, y) in zip(view.boxes, view.layout.centres):
         w, h = box.size
-        kind = trace.nodes[box.nodes[0]].kind if not box.module else "op"
+        kind = graph.nodes[box.nodes[0]].kind if not box.module else "op"
         lines += [
             f'<rect class="{kind}" x="{x - w / 2:.0f}" y="{y - h / 2:.0f}" width="{w:.0f}" '
             f'height="{h:.0f}" rx="6"/>',

@@ -17,6 +17,7 @@ from ..autograd import Array, Function
 from ..nn import Parameter
 from ..tensor import Tensor
 from .cut import changes_without, walk
+from .graph import Contribution, Node
 from .names import Names
 from .paths import module_paths
 from .rules import (
@@ -28,7 +29,7 @@ from .rules import (
     rule_of,
     sources_of,
 )
-from .trace import Contribution, Node, Trace
+from .trace import Trace
 from .values import Values
 
 # A graph is tried without each of its edges if there are not more than so many nodes · edges and
@@ -130,6 +131,7 @@ def follow(loss: Tensor, gradient: Tensor | None) -> tuple[list[Tensor], list[Ar
 def make_node(
     index: int, tensor: Tensor, name: str, named: bool, by_id: dict[int, int], path: str
 ) -> Node:
+    """What is kept of a tensor; by_id gives the index of each by its id, path its module."""
     value, op = Values.of(tensor.data), tensor.op
     if op is None:
         kind = "parameter" if isinstance(tensor, Parameter) else "input"

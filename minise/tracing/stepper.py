@@ -11,62 +11,53 @@ import json
 import math
 from base64 import b64encode
 from collections.abc import Callable, Iterable
-from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from ..files import write
+from ..template import render
 from .fold import View, views
+from .graph import RecordedGraph
 from .picture import picture
 from .text import shown, stats
-from .trace import Trace
 from .values import Values
 
 
-def fragment(trace: Trace) -> str:
+def fragment(graph: RecordedGraph) -> str:
     """The stepper as one HTML element that can stand in any page, several times.
 
     Raises ValueError for a graph that is too big to draw.
     """
-    drawn = views(trace)
-    data = json.dumps(page_data(trace, drawn), ensure_ascii=False, separators=(",", ":"))
-    inert = data.replace("<", "\\u003c")  # nothing in there can end the script element
-    return (
-        '<div class="minise-trace" data-lm-suppress-shortcuts="true">\n'
-        f"{static(trace, drawn[0])}"
-        f'<script type="application/json">{inert}</script>\n'
-        f'<script type="text/css">{resource("stepper.css")}</script>\n'
-        f"<script>{resource('stepper.js')}</script>\n"
-        "</div>\n"
+    return page(graph, whole=False)
+
+
+def save(graph: RecordedGraph, path: Path) -> None:
+    """Write a whole HTML document. Raises as `fragment`, and OSError as `files.write`."""
+    write(path, page(graph, whole=True))
+
+
+def page(graph: RecordedGraph, whole: bool) -> str:
+    """The stepper, with a document around it if `whole`."""
+    drawn = views(graph)
+    data = json.dumps(page_data(graph, drawn), ensure_ascii=False, separators=(",", ":"))
+    return render(
+        "tracing/stepper.html.j2",
+        whole=whole,
+        title=title_of(graph),
+        lead=graph.lead,
+        picture=still(graph, drawn[0]),
+        sums=sums(graph),
+        steps=steps(graph),
+        data=data.replace("<", "\\u003c"),  # nothing in there can end the script element
+        style=resource("stepper.css"),
+        program=resource("stepper.js"),
     )
 
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<link rel="icon" href="data:,">
-<title>{title}</title>
-<style>body {{ margin: 0; font-family: system-ui, sans-serif }}</style>
-</head>
-<body>
-<main>
-{content}</main>
-</body>
-</html>
-"""
-
-
-def save(trace: Trace, path: Path) -> None:
-    """Write a whole HTML document."""
-    write(path, PAGE.format(title=escape(title_of(trace)), content=fragment(trace)))
-
-
-def title_of(trace: Trace) -> str:
-    return trace.title or f"Backpropagation from {trace.nodes[-1].name}, edge by edge"
+def title_of(graph: RecordedGraph) -> str:
+    """Its own title, or one made from the name of the loss."""
+    return graph.title or f"Backpropagation from {graph.nodes[-1].name}, edge by edge"
 
 
 def resource(name: str) -> str:
@@ -82,12 +73,12 @@ def resource(name: str) -> str:
 # --- data -----------------------------------------------------------------------------------------
 
 
-def page_data(trace: Trace, drawn: list[View]) -> dict[str, Any]:
+def page_data(graph: RecordedGraph, drawn: list[View]) -> dict[str, Any]:
     """Everything that the page shows. Arrays and sources are stored once and meant by number."""
     arrays, sources = Table(values_data), Table(lambda s: {"place": s.place, "lines": s.lines})
     return {
-        "title": title_of(trace),
-        "lead": trace.lead,
+        "title": title_of(graph),
+        "lead": graph.lead,
         "nodes": [
             {
                 "name": node.name,
@@ -102,7 +93,7 @@ def page_data(trace: Trace, drawn: list[View]) -> dict[str, Any]:
                 "forward": [sources.number(source) for source in node.forward],
                 "backward": [sources.number(source) for source in node.backward],
             }
-            for node in trace.nodes
+            for node in graph.nodes
         ],
         "steps": [
             {
@@ -121,7 +112,7 @@ def page_data(trace: Trace, drawn: list[View]) -> dict[str, Any]:
                 "reduced": step.reduced,
                 "cut": step.cut and {node: arrays.number(v) for node, v in step.cut.items()},
             }
-            for step in trace.contributions
+            for step in graph.contributions
         ],
         "views": [view_data(view) for view in drawn],
         "arrays": arrays.items,
@@ -138,6 +129,7 @@ class Table:
         self._numbers: dict[int, int] = {}
 
     def number(self, thing: Any) -> int:
+        """The number of `thing`, which is encoded when it is met for the first time."""
         if id(thing) not in self._numbers:
             self._numbers[id(thing)] = len(self.items)
             self.items.append(self.encode(thing))
@@ -145,6 +137,7 @@ class Table:
 
 
 def values_data(values: Values) -> dict[str, Any]:
+    """An array as the program reads it: whole, or its corner and what is known of the rest."""
     data: dict[str, Any] = {
         "shape": values.shape,
         "values": [number(x) for x in values.shown.ravel()],
@@ -169,6 +162,7 @@ def number(x: Any) -> float | int | str:
 
 
 def view_data(view: View) -> dict[str, Any]:
+    """Where the boxes stand (centre, width and height) and the edges run, in whole pixels."""
     return {
         "name": view.name,
         "width": round(view.layout.width),
@@ -193,57 +187,43 @@ def view_data(view: View) -> dict[str, Any]:
 # --- what can be read without the program ---------------------------------------------------------
 
 
-STILL = (
-    "This is the still version. Trust the notebook and run the cell, or open a page written by "
-    'trace.save("page.html") in a browser, to step through it.'
-)
+def still(graph: RecordedGraph, view: View) -> dict[str, Any]:
+    """The picture of a view, inside the page itself, and what it shows in words."""
+    image = b64encode(picture(graph, view).encode()).decode()
+    return {
+        "alt": description(graph),
+        "src": f"data:image/svg+xml;base64,{image}",
+        "width": round(view.layout.width) + 16,
+    }
 
 
-def static(trace: Trace, view: View) -> str:
-    """A heading, a picture with a description, and a table of every step."""
-    image = b64encode(picture(trace, view).encode()).decode()
-    rows = "".join(
-        table_row(
-            str(number),
-            trace.nodes[step.op].name,
-            trace.nodes[step.source].name,
+def steps(graph: RecordedGraph) -> Iterable[tuple[Any, ...]]:
+    """The cells of the table of all steps, row by row."""
+    for number, step in enumerate(graph.contributions, 1):
+        yield (
+            number,
+            graph.nodes[step.op].name,
+            graph.nodes[step.source].name,
             step.rule,
-            f"{step.role}, {step.arrival} of {trace.arrivals[step.source]}",
-            str(step.value.shape),
+            f"{step.role}, {step.arrival} of {graph.arrivals[step.source]}",
+            step.value.shape,
             stats(step.value),
         )
-        for number, step in enumerate(trace.contributions, 1)
-    )
-    return (
-        f"<h3>{escape(title_of(trace))}</h3>\n"
-        + (f"<p>{escape(trace.lead)}</p>\n" if trace.lead else "")
-        + f'<img alt="{escape(description(trace))}" src="data:image/svg+xml;base64,{image}" '
-        f'width="{round(view.layout.width) + 16}">\n'
-        + "".join(f"<p>{escape(line)}</p>\n" for line in sums(trace))
-        + f"<p><em>{escape(STILL)}</em></p>\n"
-        + "<details><summary>Every step of the backward pass</summary>\n<table>\n<thead>"
-        + table_row("step", "gradient of", "goes to", "rule", "path", "shape", "values", cell="th")
-        + f"</thead>\n<tbody>{rows}</tbody>\n</table></details>\n"
-    )
 
 
-def table_row(*cells: str, cell: str = "td") -> str:
-    return "<tr>" + "".join(f"<{cell}>{escape(text)}</{cell}>" for text in cells) + "</tr>\n"
-
-
-def description(trace: Trace) -> str:
+def description(graph: RecordedGraph) -> str:
     """For those who do not see the picture."""
-    ops = [node for node in trace.nodes if node.op]
+    ops = [node for node in graph.nodes if node.op]
     flow = ", then ".join(node.op for node in ops) if len(ops) <= 20 else f"{len(ops)} ops"
-    leaves = ", ".join(node.name for node in trace.nodes if node.kind in ("input", "parameter"))
-    return f"Graph of {trace.nodes[-1].name}: {flow}. Gradients arrive at {leaves}."
+    leaves = ", ".join(node.name for node in graph.nodes if node.kind in ("input", "parameter"))
+    return f"Graph of {graph.nodes[-1].name}: {flow}. Gradients arrive at {leaves}."
 
 
-def sums(trace: Trace) -> Iterable[str]:
+def sums(graph: RecordedGraph) -> Iterable[str]:
     """A line for each of the first tensors whose gradient is a sum: "u.grad = ... + ..." """
-    several = [node for node in trace.nodes if trace.arrivals[node.index] > 1]
+    several = [node for node in graph.nodes if graph.arrivals[node.index] > 1]
     for node in several[:6]:
-        terms = [step for step in trace.contributions if step.source == node.index]
+        terms = [step for step in graph.contributions if step.source == node.index]
         yield (
             f"Gradient of {node.name} = "
             + " + ".join(f"[{step.role}: {shown(step.value.norm)}]" for step in terms)

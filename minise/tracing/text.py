@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
+from .graph import RecordedGraph
 from .values import Values
-
-if TYPE_CHECKING:
-    from .trace import Trace
 
 LINES = 60  # of each pass; of longer ones the beginning and the end
 CELL = 44  # characters of a column
 
 
-def text(trace: Trace) -> str:
+def text(graph: RecordedGraph) -> str:
     """The forward pass, the backward pass edge by edge, and the sums."""
-    nodes, steps = trace.nodes, trace.contributions
+    nodes, steps = graph.nodes, graph.contributions
     forward = [
         (node.name, node.op or node.kind, node.formula, str(node.value.shape), stats(node.value))
         for node in nodes
@@ -27,7 +24,7 @@ def text(trace: Trace) -> str:
             step.rule,
             str(step.value.shape),
             stats(step.value),
-            f"{step.arrival} of {trace.arrivals[step.source]}",
+            f"{step.arrival} of {graph.arrivals[step.source]}",
         )
         for step in steps
     ]
@@ -39,7 +36,7 @@ def text(trace: Trace) -> str:
         "",
         *table([("backward", "rule", "contribution", "values", "arrived"), *backward]),
     ]
-    several = [node for node in nodes if trace.arrivals[node.index] > 1]
+    several = [node for node in nodes if graph.arrivals[node.index] > 1]
     if several:
         lines += ["", "gradients that are sums (norms)"]
     for node in several:
@@ -54,6 +51,7 @@ def text(trace: Trace) -> str:
 
 
 def table(rows: list[tuple[str, ...]]) -> list[str]:
+    """The rows, the first of which is the head, as lines with aligned columns."""
     if len(rows) > LINES:
         half = LINES // 2
         gap = (f"... {len(rows) - LINES} more ...", *[""] * (len(rows[0]) - 1))

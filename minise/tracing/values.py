@@ -35,6 +35,7 @@ class Values:
 
     @staticmethod
     def of(array: Array) -> Values:
+        """What is kept of an array of any backend."""
         if isinstance(array, numpy.generic):  # NumPy hands 0-d results out as scalars
             array = numpy.asarray(array)
         host = backend.of(array).to_numpy(array)
@@ -54,6 +55,7 @@ class Values:
 
     @property
     def whole(self) -> bool:
+        """Whether every element was kept."""
         return self.shown.shape == self.shape
 
 

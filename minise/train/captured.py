@@ -13,7 +13,7 @@ from ..autograd import Array
 from ..backend import CaptureError
 from ..optim.capturable import Capturable
 from ..tensor import Tensor
-from .step import Result, Step
+from .step import Result, TrainingStep
 
 WARM_UP = 3  # steps before the recording: kernels are compiled, momentum and memory are there
 
@@ -28,7 +28,7 @@ class CapturedStep:
     say    is called with one line that says why the step could not be recorded
     """
 
-    def __init__(self, step: Step, say: Callable[[str], Any] = print) -> None:
+    def __init__(self, step: TrainingStep, say: Callable[[str], Any] = print) -> None:
         assert step.home.recorder is not None
         self.step, self.say = step, say
         self.recorder = step.home.recorder()
@@ -98,6 +98,8 @@ class CapturedStep:
         return loss, correct
 
 
-def capture_if_possible(step: Step, say: Callable[[str], Any] = print) -> Step | CapturedStep:
+def capture_if_possible(
+    step: TrainingStep, say: Callable[[str], Any] = print
+) -> TrainingStep | CapturedStep:
     """`step`, captured where its backend can do that."""
     return step if step.home.recorder is None else CapturedStep(step, say)

@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import files
 from ..models import registry
-from ..models.options import Options
+from ..models.options import Choices
 
 DATASETS = ("cue-digits", "cue-digits-tint", "cifar10", "cifar100")  # else data is a folder
 SCHEDULES = ("onecycle", "cosine", "multistep", "constant")
@@ -19,11 +19,11 @@ FILE = "config.json"
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Choices):
     """The settings of a run. The same settings give the same weights, bit by bit.
 
-    model            a name of `models.names()`; the fields from reduction to zero_init_residual
-                     are the other arguments of `models.create`
+    model            a name of `models.names()`; the other arguments of `models.create` are fields
+                     too, inherited from `models.options.Choices`
     data             one of DATASETS, or a folder of pictures (see `train.datasets`)
     data_dir         where CIFAR is looked for and downloaded to, and CueDigits is kept
     limit            train with that many pictures only; None: all
@@ -51,16 +51,6 @@ class Config:
     """
 
     model: str = "se_resnet20"
-    reduction: int = 16
-    se_bias: bool = True
-    se_width: str = "paper"
-    squeeze: str = "avg"
-    gate: str = "sigmoid"
-    placement: str = "standard"
-    stages: tuple[int, ...] | None = None
-    shortcut: str = "B"
-    variant: str = "torch"
-    zero_init_residual: bool = False
     data: str = "cue-digits"
     data_dir: str = "datasets"
     limit: int | None = None
@@ -83,7 +73,7 @@ class Config:
     def __post_init__(self) -> None:
         self._check_types()
         registry.image_size(self.model)  # refuses an unknown name
-        Options(**{k: v for k, v in self.model_options.items() if k != "name"})
+        self.check_choices()
         for name, ok, expected in (
             ("data", self.data != "", f"one of {', '.join(DATASETS)}, or a folder"),
             ("limit", self.limit is None or self.limit >= 1, "at least 1"),
@@ -134,13 +124,15 @@ class Config:
     @property
     def model_options(self) -> dict[str, Any]:
         """The arguments of `models.create`, but for the number of classes."""
-        names = [field.name for field in fields(self)]
-        options = names[names.index("reduction") : names.index("data")]
-        return {"name": self.model, **{name: getattr(self, name) for name in options}}
+        return {"name": self.model, **self.choices()}
+
+    def settings(self) -> dict[str, Any]:
+        """All fields by name, the model first."""
+        return {"model": self.model, **asdict(self)}
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write config.json into `folder`; OSError where that cannot be done."""
-        files.write(Path(folder) / FILE, json.dumps(asdict(self), indent=2) + "\n")
+        files.write(Path(folder) / FILE, json.dumps(self.settings(), indent=2) + "\n")
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Config:
@@ -158,4 +150,5 @@ class Config:
 
 
 def absolute(path: str) -> str:
+    """The path from the root, with ~ written out."""
     return os.path.abspath(os.path.expanduser(path))

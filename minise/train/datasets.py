@@ -59,6 +59,7 @@ class Data:
 
     @property
     def num_classes(self) -> int:
+        """How many classes the pictures have."""
         return len(self.classes)
 
 

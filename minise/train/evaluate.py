@@ -10,7 +10,7 @@ import numpy
 from .. import backend
 from .. import functional as F
 from ..autograd import no_grad
-from ..backend.gpu.memory import explained
+from ..backend.gpu.memory import naming_memory
 from ..data import DataLoader, Dataset
 from ..data.transforms import Transform
 from ..nn import Module
@@ -55,7 +55,7 @@ def evaluate(
     log_probabilities = []
     model.eval()
     try:
-        with no_grad(), explained(home, f"evaluating a batch of {batch_size}"):
+        with no_grad(), naming_memory(home, f"evaluating a batch of {batch_size}"):
             for images, _ in DataLoader(dataset, batch_size, transform=transform):
                 logits = model(Tensor(images).to(home.name))  # (N, classes)
                 log_probabilities.append(F.log_softmax(logits, 1).numpy())

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from .. import backend, files
 from ..autograd import Array
-from ..backend.gpu.memory import explained
+from ..backend.gpu.memory import naming_memory
 from ..data import DataLoader
 from ..models import create
 from ..models.weights import save_weights
@@ -35,7 +35,7 @@ from .captured import capture_if_possible
 from .config import Config
 from .evaluate import evaluate
 from .interrupt import Interrupt
-from .step import Step
+from .step import TrainingStep
 
 PLAIN = "plain"  # folder of the twin without SE, inside the run folder
 METRICS = "metrics.jsonl"
@@ -86,6 +86,7 @@ def train(
         for folder, settings in configs.items():
             run = Run(settings, data, folder, interrupt, progress)
             folder.mkdir(parents=True, exist_ok=True)
+            files.remove_leftovers(folder)
             settings.save(folder)
             run.resume()
             run.finish()
@@ -118,7 +119,7 @@ class Run:
         self.interrupt, self.progress = interrupt, progress
         backend.random.manual_seed(config.seed)
         model = create(num_classes=data.num_classes, **config.model_options)
-        with explained(backend.get(config.backend), "the network"):
+        with naming_memory(backend.get(config.backend), "the network"):
             self.model = model.to(config.backend)
         self.optimizer = SGD(
             self.model.parameters(), config.lr, config.momentum,
@@ -127,8 +128,8 @@ class Run:
         self.loader = DataLoader(
             data.train, config.batch_size, shuffle=True, transform=data.transform, seed=config.seed
         )
-        self.schedule = schedule.create(config, self.optimizer, len(self.loader))
-        step = Step(self.model, self.optimizer, data.num_classes, config.label_smoothing)
+        self.schedule = schedule.scheduler_for(config, self.optimizer, len(self.loader))
+        step = TrainingStep(self.model, self.optimizer, data.num_classes, config.label_smoothing)
         self.run_step = out_of_memory.guarded(step, capture_if_possible(step, self.say))
         self.position = checkpoint.Position()
         self.saved = "no checkpoint was written yet"
@@ -167,6 +168,7 @@ class Run:
                 self.finish_epoch()
 
     def headline(self) -> str:
+        """The line before the first epoch: what is trained on what."""
         data, config = self.data, self.config
         parameters = sum(parameter.size for parameter in self.model.parameters())
         return (
@@ -196,6 +198,7 @@ class Run:
         return self.run_step(images, labels)
 
     def say(self, line: str) -> None:
+        """Print a line without breaking the bar, if progress is shown."""
         if self.progress:
             self.bar.write(line)
 
@@ -285,6 +288,7 @@ class Run:
         self.note_saved()
 
     def note_saved(self) -> None:
+        """Remember when and where the last checkpoint was written."""
         self.saved_at = time.perf_counter()
         epoch, step = self.position.epoch, self.position.step
         place = f"step {step} of epoch {epoch + 1}" if step else f"the end of epoch {epoch}"
@@ -301,12 +305,14 @@ class Run:
         files.write(self.folder / METRICS, lines)
 
     def diverged(self, what: str) -> DivergedError:
+        """The error to raise; it says where to go on from."""
         return DivergedError(
             f"training diverged in epoch {self.position.epoch + 1}: {what}; "
             f"try a lower lr; {self.saved}"
         )
 
     def result(self) -> str:
+        """The line after the last epoch."""
         best = self.position.history[self.position.best_epoch() - 1]
         last = self.position.history[-1]
         minutes = sum(metrics["seconds"] for metrics in self.position.history) / 60

@@ -8,10 +8,10 @@ import numpy
 
 from ..backend.gpu.memory import sentence
 from .captured import CapturedStep
-from .step import Result, Step
+from .step import Result, TrainingStep
 
 
-def guarded(step: Step, captured: Step | CapturedStep) -> Callable[..., Result]:
+def guarded(step: TrainingStep, captured: TrainingStep | CapturedStep) -> Callable[..., Result]:
     """`captured`, whose MemoryError says how much was asked, used and free, and what would fit."""
     memory = step.home.memory
     if memory is None:  # the system's memory: it swaps, and knows no limit of its own
@@ -29,8 +29,9 @@ def guarded(step: Step, captured: Step | CapturedStep) -> Callable[..., Result]:
 
 
 def advice(
-    step: Step, captured: Step | CapturedStep, images: numpy.ndarray, labels: numpy.ndarray
-) -> str:
+    step: TrainingStep, captured: TrainingStep | CapturedStep,
+    images: numpy.ndarray, labels: numpy.ndarray,
+) -> str:  # fmt: skip
     """The largest half, quarter, ... of the batch with which a step works, by trying."""
     size = len(images) // 2
     while size >= 2:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..backend import get
-from ..backend.gpu.memory import explained
+from ..backend.gpu.memory import naming_memory
 from ..models import create, load_weights
 from ..nn import Module
 from . import datasets
@@ -19,6 +19,8 @@ from .loop import METRICS
 
 
 class OpenRun(NamedTuple):
+    """A run read from its folder, ready to be looked at."""
+
     config: Config
     data: datasets.Data
     model: Module  # in evaluation mode
@@ -44,7 +46,7 @@ def load(
     path = _existing(Path(folder) / f"{weights}.safetensors")
     data = datasets.load(config) if data is None else data
     model = load_weights(create(num_classes=data.num_classes, **config.model_options), path)
-    with explained(get(config.backend), "the network"):
+    with naming_memory(get(config.backend), "the network"):
         model.to(config.backend)
     return OpenRun(config, data, model.eval())
 

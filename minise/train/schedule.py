@@ -16,7 +16,7 @@ from ..optim.lr_scheduler import (
 from .config import Config
 
 
-def create(config: Config, optimizer: Optimizer, steps_per_epoch: int) -> LRScheduler:
+def scheduler_for(config: Config, optimizer: Optimizer, steps_per_epoch: int) -> LRScheduler:
     """The schedule that `config` names, to be stepped after every step of the optimizer."""
     total = config.epochs * steps_per_epoch
     if config.schedule == "onecycle":

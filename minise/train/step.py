@@ -14,7 +14,7 @@ from ..tensor import Tensor
 Result = tuple[Array, Array]  # mean loss and number of hits, as arrays of the device
 
 
-class Step:
+class TrainingStep:
     """Forward, backward, update. Does not wait for the device.
 
     model, optimizer   of the same parameters, all on one backend

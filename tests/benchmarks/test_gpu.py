@@ -15,7 +15,7 @@ import pytest
 
 import minise
 from minise import backend
-from minise.train.step import Step
+from minise.train.step import TrainingStep
 
 pytest.importorskip("torch")
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -321,7 +321,7 @@ def test_a_wrong_replay_is_left_out_and_the_others_go_on(monkeypatch):
     import gpu_steps
     from gpu_report import Case
 
-    def forgets_the_update(step, x, target, update=Step.update):
+    def forgets_the_update(step, x, target, update=TrainingStep.update):
         with monkeypatch.context() as patch:
             if step.home.is_recording():
                 patch.setattr(step.optimizer, "step", lambda: None)
@@ -329,7 +329,7 @@ def test_a_wrong_replay_is_left_out_and_the_others_go_on(monkeypatch):
 
     for planted in (False, True):
         if planted:
-            monkeypatch.setattr(Step, "update", forgets_the_update)
+            monkeypatch.setattr(TrainingStep, "update", forgets_the_update)
         case = Case("se_resnet8", 2, False)
         with devices.own_kernels():
             found = gpu_steps.measure(case, 1, 1, "strict", "cpu", EAGER[1:])

@@ -136,15 +136,16 @@ def test_groups_against_a_loop():
 
 
 def test_explained_variance():
+    explained = gates.variance_explained
     group = np.array([0, 0, 1, 1])
-    assert gates.explained(np.array([[0.1], [0.1], [0.7], [0.7]]), group) == pytest.approx(1)
-    assert gates.explained(np.array([[0.1], [0.7], [0.1], [0.7]]), group) == pytest.approx(0)
+    assert explained(np.array([[0.1], [0.1], [0.7], [0.7]]), group) == pytest.approx(1)
+    assert explained(np.array([[0.1], [0.7], [0.1], [0.7]]), group) == pytest.approx(0)
     # Deviations from the overall mean 0.5: -0.3, -0.1, 0.1, 0.3; from the groups' means: ±0.1.
-    assert gates.explained(np.array([[0.2], [0.4], [0.6], [0.8]]), group) == pytest.approx(0.8)
+    assert explained(np.array([[0.2], [0.4], [0.6], [0.8]]), group) == pytest.approx(0.8)
     # Channels count by their variance: one explained wholly, one of the same variance not at all.
     both = np.array([[0.1, 0.1], [0.1, 0.7], [0.7, 0.1], [0.7, 0.7]])
-    assert gates.explained(both, group) == pytest.approx(0.5)
-    assert np.isnan(gates.explained(np.full((4, 3), 0.5), group))
+    assert explained(both, group) == pytest.approx(0.5)
+    assert np.isnan(explained(np.full((4, 3), 0.5), group))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from strict_array import StrictArray
 import minise
 from minise import nn, optim
 from minise.train.captured import WARM_UP, CapturedStep
-from minise.train.step import Step
+from minise.train.step import TrainingStep
 
 STEPS = WARM_UP + 4
 OPTIMIZERS = {
@@ -37,7 +37,7 @@ class Small(nn.Module):
 def new_step(make=OPTIMIZERS["sgd"], layer=None, **options):
     minise.manual_seed(0)
     model = Small(layer).to("strict")
-    return Step(model, make([*model.parameters()]), 3, **options)
+    return TrainingStep(model, make([*model.parameters()]), 3, **options)
 
 
 def batches(count=STEPS, size=4, side=8):

@@ -191,8 +191,9 @@ def test_numbers_that_are_none(copy):
     assert "nan" not in page.text.lower().split()
 
 
-def test_names_of_classes_are_text(compared):
-    names = ["<script>alert(1)</script>", '"&amp;$x$']
+@pytest.mark.parametrize("hostile", ['"&amp;$x$', '" onload="alert(1)', "{{ 7 * 7 }}"])
+def test_names_of_classes_are_text(compared, hostile):
+    names = ["<script>alert(1)</script>", hostile]
     result = outcome.load(compared)
     for part in (result.data.train, result.data.test):
         part.classes = names

@@ -52,7 +52,7 @@ host => {
 
 @pytest.fixture(scope="module")
 def block():
-    return examples.create("se")
+    return examples.trace_example("se")
 
 
 @pytest.fixture(scope="module")
@@ -311,7 +311,7 @@ def test_numbers_that_are_none_and_no_numbers(open_page, tmp_path):
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
-    trace = examples.create("se_resnet20", size=8)
+    trace = examples.trace_example("se_resnet20", size=8)
     path = tmp_path_factory.mktemp("pages") / "net.html"
     trace.save(path)
     return trace, path.as_uri()

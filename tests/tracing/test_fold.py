@@ -28,7 +28,7 @@ def ops(trace, box):
 
 
 def test_a_small_graph_is_shown_open_first():
-    trace = examples.create("se")
+    trace = examples.trace_example("se")
     first, *others = views(trace)
     assert first.name == EVERYTHING
     assert len(first.boxes) == len(trace.nodes) == 13
@@ -37,7 +37,7 @@ def test_a_small_graph_is_shown_open_first():
 
 @pytest.mark.parametrize("name", ["", "fc1", "fc2", EVERYTHING])
 def test_no_view_of_an_se_block_has_crossings(name):
-    assert by_name(examples.create("se"))[name].layout.crossings == 0
+    assert by_name(examples.trace_example("se"))[name].layout.crossings == 0
 
 
 def test_a_large_graph_is_shown_folded_first(network):

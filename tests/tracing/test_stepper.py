@@ -29,12 +29,12 @@ def array_of(data, dtype):
 
 @pytest.fixture(scope="module")
 def block():
-    return examples.create("se")
+    return examples.trace_example("se")
 
 
 @pytest.fixture(scope="module")
 def network():
-    return examples.create("se_resnet20", size=16)
+    return examples.trace_example("se_resnet20", size=16)
 
 
 @pytest.mark.parametrize("which", ["block", "network"])
@@ -128,7 +128,7 @@ def test_names_cannot_break_out_of_the_page():
 
 
 def test_the_same_trace_is_the_same_page():
-    assert fragment(examples.create("se")) == fragment(examples.create("se"))
+    assert fragment(examples.trace_example("se")) == fragment(examples.trace_example("se"))
 
 
 def test_no_path_of_this_machine(block, network):

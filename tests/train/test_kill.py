@@ -31,7 +31,9 @@ event, left = sys.argv[1], int(sys.argv[2])
 
 def watch(name, arguments):
     global left
-    if name == event and str(arguments[0]).endswith(".state.safetensors.part"):
+    if name != event or "/.state.safetensors." not in str(arguments[0]):
+        return
+    if arguments[1] is not None:  # None: a descriptor, which is not written through
         left -= 1
         if left == 0:
             if name == "os.rename":

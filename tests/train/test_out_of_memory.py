@@ -14,7 +14,7 @@ from minise import functional as F
 from minise.backend import registry
 from minise.backend.gpu import memory
 from minise.train import out_of_memory
-from minise.train.step import Step
+from minise.train.step import TrainingStep
 
 GIB = 2**30
 
@@ -28,7 +28,7 @@ def small_gpu(monkeypatch):
     monkeypatch.setitem(registry._by_type, strict.array_type, device)
 
     def hold(pictures):
-        def update(self, x, target, update=Step.update):
+        def update(self, x, target, update=TrainingStep.update):
             if len(x.data) > pictures:
                 raise MemoryError(
                     "Out of memory allocating 1,610,612,736 bytes (allocated so far: "
@@ -36,7 +36,7 @@ def small_gpu(monkeypatch):
                 )
             return update(self, x, target)
 
-        monkeypatch.setattr(Step, "update", update)
+        monkeypatch.setattr(TrainingStep, "update", update)
 
     return hold
 
@@ -139,11 +139,11 @@ def test_an_error_that_names_no_number():
 
 def test_the_systems_own_memory_is_named_by_the_system():
     home = backend.get("numpy")
-    with pytest.raises(MemoryError, match=r"^[^;]*$"), memory.explained(home, "the network"):
+    with pytest.raises(MemoryError, match=r"^[^;]*$"), memory.naming_memory(home, "the network"):
         raise MemoryError("unable to allocate")
 
 
 def test_the_systems_own_memory_is_left_to_the_system():
     model = models.create("resnet8")
-    step = Step(model, optim.SGD(model.parameters()), 10)
+    step = TrainingStep(model, optim.SGD(model.parameters()), 10)
     assert out_of_memory.guarded(step, step) is step

@@ -16,7 +16,7 @@ def rates(name, warmup=0, epochs=EPOCHS, steps=STEPS):
     """The rate at each step of a run."""
     config = Config(schedule=name, warmup=warmup, epochs=epochs, lr=LR)
     optimizer = optim.SGD([minise.zeros(1, requires_grad=True)], config.lr, momentum=0.9)
-    moves = schedule.create(config, optimizer, steps)
+    moves = schedule.scheduler_for(config, optimizer, steps)
     result = []
     for _ in range(epochs * steps):
         result.append(optimizer.param_groups[0]["lr"])

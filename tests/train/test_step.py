@@ -27,7 +27,7 @@ from tiny_step import (
 from minise import backend, models, nn, optim
 from minise.tensor import Tensor
 from minise.train.captured import WARM_UP, CapturedStep, capture_if_possible
-from minise.train.step import Step
+from minise.train.step import TrainingStep
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_a_label_that_is_no_class(own_kernels, label, captured):
 def test_where_steps_are_captured():
     assert isinstance(capture_if_possible(new_step()), CapturedStep)
     model = models.create("resnet8")
-    step = Step(model, optim.SGD(model.parameters()), 10)
+    step = TrainingStep(model, optim.SGD(model.parameters()), 10)
     assert capture_if_possible(step) is step
 
 

@@ -17,7 +17,7 @@ from minise import backend, nn, optim
 from minise.backend.gpu import kernels as cuda
 from minise.backend.gpu.kernels import launch
 from minise.train.captured import WARM_UP, CapturedStep
-from minise.train.step import Step
+from minise.train.step import TrainingStep
 
 pytestmark = cuda_on_host.needs_compiler
 
@@ -189,7 +189,8 @@ def test_which_families_of_networks_can_be_captured(monkeypatch, family):
     build, side = FAMILIES[family]
     with cuda_on_host.plugged_in(Idle(), monkeypatch):
         model, said = build().to("strict"), []
-        call = CapturedStep(Step(model, optim.SGD(model.parameters(), 0.1, 0.9), 3), said.append)
+        step = TrainingStep(model, optim.SGD(model.parameters(), 0.1, 0.9), 3)
+        call = CapturedStep(step, said.append)
         with np.errstate(all="ignore"):
             for images, labels in batches(WARM_UP + 1, 4, side):
                 call(images, labels)

@@ -10,7 +10,7 @@ from ..registry import Backend
 
 
 @contextmanager
-def explained(home: Backend, what: str) -> Iterator[None]:
+def naming_memory(home: Backend, what: str) -> Iterator[None]:
     """Inside this block a MemoryError of the device says how much `what` asked for, and what to do.
 
     The system's own memory (home.memory is None) is left to the system.

@@ -20,7 +20,7 @@ from minise.data import DataLoader
 from minise.tensor import Tensor
 from minise.train import Config, datasets, train
 from minise.train.captured import WARM_UP, CapturedStep
-from minise.train.step import Step
+from minise.train.step import TrainingStep
 
 
 def batch(side, size=4, dtype="float64"):
@@ -137,7 +137,7 @@ def test_an_epoch_of_the_training_loop(device, pictures, tmp_path):
 def new_step(device, make=optim.SGD, **choices):
     minise.manual_seed(0)
     model = models.create("se_resnet8", 3, 4).to(device).train()
-    return Step(model, make(model.parameters(), **choices), 3)
+    return TrainingStep(model, make(model.parameters(), **choices), 3)
 
 
 def run(step, size=(4, 8), call=None, count=WARM_UP + 4):
