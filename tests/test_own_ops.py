@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy
 import pytest
 import strict_array
+from kernel_cases import elementwise
 
 import minise
 from minise import Tensor, backend
@@ -23,8 +24,7 @@ GATES = (N, C, 1, 1)
 
 # Every class that is open to kernels: options, and its inputs: shapes, or constants.
 OPS: dict[type[Function], tuple[tuple, tuple]] = {
-    activation.ReLU: ((), (IMAGES,)),
-    activation.Sigmoid: ((), (IMAGES,)),
+    **dict.fromkeys(elementwise({**CPU, **GPU}).values(), ((), (IMAGES,))),
     activation.LogSoftmax: ((1,), ((5, 4),)),
     arithmetic.Multiply: ((), (IMAGES, GATES)),
     conv.Conv2d: ((), (IMAGES, (5, C, 3, 3))),

@@ -16,6 +16,13 @@ from ..tensor import Tensor
 from . import init
 from .module import Module, Parameter
 
+__all__ = [  # handed on by nn
+    "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool2d", "BatchNorm2d", "Conv2d",
+    "CrossEntropyLoss", "Dropout", "Flatten", "Hardsigmoid", "Hardswish",
+    "Identity", "Linear", "MaxPool2d", "ReLU", "SiLU",
+    "Sigmoid", "Tanh",
+]  # fmt: skip
+
 OutputSize = int | Sequence[int | None]
 
 

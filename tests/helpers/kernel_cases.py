@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy
 
 from minise import functional as F
+from minise.autograd import Function
+from minise.backend import registry
 
 Array = numpy.ndarray
 
 # Largest difference of values and of gradients, relative to the largest value.
 TOLERANCES = {"float64": (1e-10, 1e-9), "float32": (1e-5, 1e-4)}
+
+
+def elementwise(offers: Iterable[str]) -> dict[str, type[Function]]:
+    """By name, the ops with such kernels that make one array of one and ask for no options."""
+
+    def asked_for(method: Callable[..., Any]) -> list[str]:
+        parameters = [*inspect.signature(method).parameters.values()][1:]
+        required = [p for p in parameters if p.default is p.empty]
+        return [p.name for p in required if p.kind is p.POSITIONAL_OR_KEYWORD]
+
+    ops = {name: registry._op_classes[name] for name in offers}
+    return {
+        name: op
+        for name, op in ops.items()
+        if asked_for(op.forward) == ["x"] and not asked_for(op.__init__)
+    }
 
 
 def assert_close(actual: Array, wanted: Array, tolerance: float, what: str) -> None:

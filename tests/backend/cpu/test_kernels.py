@@ -24,6 +24,7 @@ from kernel_cases import (
     assert_close,
     channels_last,
     conv,
+    elementwise,
     images,
     numbers,
 )
@@ -163,7 +164,10 @@ OPS: dict[str, tuple[Callable[..., Tensor], Callable[..., list[tuple[int, ...]]]
         lambda a, b: F.add_relu(a, b),
         lambda N, C, H, W: [(N, C, H, W), (N, C, H, W)],
     ),
-    "relu": (lambda x: F.relu(x), lambda N, C, H, W: [(N, C, H, W)]),
+    **{
+        name: (lambda x, op=op: op()(x), lambda N, C, H, W: [(N, C, H, W)])
+        for name, op in elementwise(HOME.offers).items()
+    },
     "max_pool2d": (
         lambda x: F.max_pool2d(x, 3, 2, padding=1),
         lambda N, C, H, W: [(N, C, H, W)],

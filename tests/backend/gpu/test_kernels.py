@@ -30,6 +30,7 @@ from kernel_cases import (
     assert_close,
     channels_last,
     conv,
+    elementwise,
     images,
     numbers,
 )
@@ -474,6 +475,7 @@ def test_a_mistake_with_tensor_cores_is_noticed(tmp_path, monkeypatch, mistake):
 N, C, H, W = IMAGES = (3, 5, 6, 7)
 GATES = (N, C, 1, 1)
 
+ONE_BY_ONE = elementwise(cuda.KERNELS)
 OPS = {
     "conv2d": (lambda x, w: F.conv2d(x, w, padding=1), IMAGES, (4, C, 3, 3)),
     "conv2d by columns": (
@@ -488,13 +490,12 @@ OPS = {
     "axpy": (F.axpy, GATES, IMAGES, IMAGES),
     "axpy_relu": (lambda s, u, x: F.axpy_relu(s, u, x), GATES, IMAGES, IMAGES),
     "multiply": (lambda u, s: u * s, IMAGES, GATES),
-    "relu": (F.relu, IMAGES),
     "add_relu": (F.add_relu, IMAGES, IMAGES),
-    "sigmoid": (F.sigmoid, IMAGES),
     "max_pool2d": (lambda x: F.max_pool2d(x, 3, 2, 1), IMAGES),
     "avg_pool2d": (lambda x: F.avg_pool2d(x, 3, 2, 1), IMAGES),
     "log_softmax": (lambda x: F.log_softmax(x, -1), (7, 70)),
     "nll_loss": (lambda x: F.nll_loss(x, labels_like(x), reduction="none"), (7, 11)),
+    **{name: (lambda x, op=op: op()(x), IMAGES) for name, op in ONE_BY_ONE.items()},
 }  # fmt: skip
 ops = pytest.mark.parametrize("name", OPS)
 
@@ -560,7 +561,7 @@ def test_memory_orders(device, name, layout, monkeypatch):
 
 WITH_IMAGES = [name for name in OPS if IMAGES in OPS[name][1:]]
 # These keep the order that they find, and so do not ask for channels last.
-ELEMENTWISE = {"relu", "add_relu", "sigmoid"}
+ELEMENTWISE = {"add_relu", *ONE_BY_ONE}
 
 
 def in_channels_last(array):
