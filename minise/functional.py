@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .ops.activation import (
     dropout,
+    elu,
     hardsigmoid,
     hardswish,
     leaky_relu,
@@ -47,6 +48,7 @@ __all__ = [
     "conv2d_relu",
     "cross_entropy",
     "dropout",
+    "elu",
     "hardsigmoid",
     "hardswish",
     "is_fusing",

@@ -17,10 +17,24 @@ from . import init
 from .module import Module, Parameter
 
 __all__ = [  # handed on by nn
-    "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool2d", "BatchNorm2d", "Conv2d",
-    "CrossEntropyLoss", "Dropout", "Flatten", "Hardsigmoid", "Hardswish",
-    "Identity", "Linear", "MaxPool2d", "ReLU", "SiLU",
-    "Sigmoid", "Tanh",
+    "ELU",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool2d",
+    "AvgPool2d",
+    "BatchNorm2d",
+    "Conv2d",
+    "CrossEntropyLoss",
+    "Dropout",
+    "Flatten",
+    "Hardsigmoid",
+    "Hardswish",
+    "Identity",
+    "Linear",
+    "MaxPool2d",
+    "ReLU",
+    "SiLU",
+    "Sigmoid",
+    "Tanh",
 ]  # fmt: skip
 
 OutputSize = int | Sequence[int | None]
@@ -250,6 +264,21 @@ class ReLU(_Activation):
 
     def forward(self, input: Tensor) -> Tensor:
         return F.relu(input)
+
+
+class ELU(Module):
+    """y = x where x > 0, else α · (e^x - 1)"""
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__()
+        _refuse_inplace(self, inplace)
+        self.alpha = alpha
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.elu(input, self.alpha)
+
+    def extra_repr(self) -> str:
+        return f"alpha={self.alpha}"
 
 
 class SiLU(_Activation):

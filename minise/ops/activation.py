@@ -68,6 +68,32 @@ def logistic(x: Array, xp: Any) -> Array:
     return xp.where(x >= 0, 1 / (1 + e), e / (1 + e))
 
 
+class ELU(Function, kernel="elu"):
+    """Clevert, Unterthiner, Hochreiter 2016, equation 15."""
+
+    formula = "y = x where x > 0, else α · (e^x - 1)"
+    derivative = "dx = dy where x > 0, else dy · α · e^x"
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = alpha
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        below = self.xp.minimum(x, 0)  # so that no e^x overflows
+        return self.xp.where(x > 0, x, self.alpha * self.xp.expm1(below))
+
+    def backward(self, grad: Array) -> Any:
+        below = self.xp.minimum(self.x, 0)
+        return grad * self.xp.where(self.x <= 0, self.alpha * self.xp.exp(below), 1)
+
+
+def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """y = x where x > 0, else α · (e^x - 1)"""
+    check_floats("elu", input=input)
+    check_number("elu", "alpha", alpha)
+    return ELU(alpha)(input)
+
+
 class Sigmoid(Function, kernel="sigmoid"):
     formula = "y = σ(x) = 1 / (1 + e^-x)"
     derivative = "dx = dy · y · (1 - y)"

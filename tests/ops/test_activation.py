@@ -25,6 +25,8 @@ ACTIVATIONS = {
     "leaky_relu 0.2": (lambda F, x: F.leaky_relu(x, 0.2), None),
     "leaky_relu 0": (lambda F, x: F.leaky_relu(x, negative_slope=0.0), None),
     "leaky_relu -1": (lambda F, x: F.leaky_relu(x, -1.0), None),
+    "elu": (lambda F, x: F.elu(x), None),
+    "elu 0.3": (lambda F, x: F.elu(x, alpha=0.3), None),
     "sigmoid": (lambda F, x: F.sigmoid(x), None),
     "tanh": (lambda F, x: F.tanh(x), None),
     "silu": (lambda F, x: F.silu(x), None),

@@ -52,6 +52,39 @@ def relu_backward(op: Any, grad: Array) -> Array:
     return dx
 
 
+def elu(op: Any, x: Array) -> Array:
+    """See minise.ops.activation.ELU: max(x, 0) + α · (e^min(x, 0) - 1)."""
+    op.x, y = x, like(x)
+    source, target = rows_of(x), rows_of(y)
+
+    def compute(first: int, last: int) -> None:
+        values, out = source[first:last], target[first:last]
+        below = numpy.minimum(values, 0, out=threads.scratch("below", values.shape, x.dtype))
+        numpy.multiply(numpy.expm1(below, out=below), op.alpha, out=below)
+        rectify(values, out)
+        numpy.add(out, below, out=out)
+
+    threads.share(compute, len(source), step=stretch(source), parallel=x.size > SMALL)
+    return y
+
+
+def elu_backward(op: Any, grad: Array) -> Array:
+    grad = as_channels_last(grad)
+    dx = like(grad)
+    dy, x, out = rows_of(grad), rows_of(op.x), rows_of(dx)
+
+    def compute(first: int, last: int) -> None:
+        values, slope = x[first:last], out[first:last]
+        numpy.exp(numpy.minimum(values, 0, out=slope), out=slope)
+        numpy.multiply(slope, op.alpha, out=slope)
+        above = numpy.less_equal(values, 0, out=threads.scratch("passes", values.shape, bool))
+        numpy.copyto(slope, 1, where=numpy.logical_not(above, out=above))  # or not a number
+        numpy.multiply(dy[first:last], slope, out=slope)
+
+    threads.share(compute, len(dy), step=stretch(dy), parallel=grad.size > SMALL)
+    return dx
+
+
 def add_relu(op: Any, a: Array, b: Array) -> Array:
     """See minise.ops.fused.AddReLU."""
     op.y = like(a)
@@ -133,5 +166,6 @@ def add_per_channel(a: Array, b: Array) -> Array:
 
 KERNELS = {
     "relu": Kernel(suits, relu, relu_backward),
+    "elu": Kernel(suits, elu, elu_backward),
     "add_relu": Kernel(suits, add_relu, add_relu_backward),
 }

@@ -29,3 +29,15 @@ extern "C" __global__ void sigmoid_backward(In<Real> dy, In<Real> y, Out<Real> d
 {
     FOR_EACH(i, count) dx[i] = dy[i] * y[i] * (1 - y[i]);
 }
+
+// y = x where x > 0, else alpha (e^x - 1)
+extern "C" __global__ void elu_forward(In<Real> x, Out<Real> y, int count, double alpha)
+{
+    FOR_EACH(i, count) y[i] = x[i] > 0 ? x[i] : Real(alpha) * expm1(x[i]);
+}
+
+extern "C" __global__ void elu_backward(
+    In<Real> dy, In<Real> x, Out<Real> dx, int count, double alpha)
+{
+    FOR_EACH(i, count) dx[i] = x[i] <= 0 ? dy[i] * Real(alpha) * exp(x[i]) : dy[i];
+}

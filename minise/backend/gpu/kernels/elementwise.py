@@ -48,7 +48,17 @@ def sigmoid_backward(op: Any, grad: Array) -> Array:
     return over("sigmoid_backward", op.xp, grad, op.y)
 
 
-def over(kernel: str, xp: Any, *arrays: Array) -> Array:
+def elu(op: Any, x: Array) -> Array:
+    """See minise.ops.activation.ELU."""
+    op.x = x
+    return over("elu_forward", op.xp, x, options=(float(op.alpha),))
+
+
+def elu_backward(op: Any, grad: Array) -> Array:
+    return over("elu_backward", op.xp, grad, op.x, options=(float(op.alpha),))
+
+
+def over(kernel: str, xp: Any, *arrays: Array, options: tuple[float, ...] = ()) -> Array:
     """A new array, number by number from those of the same shape, in channels-last memory if the
     last of them is, else in C order."""
     last = is_channels_last(arrays[-1])
@@ -56,12 +66,14 @@ def over(kernel: str, xp: Any, *arrays: Array) -> Array:
         arrays = tuple(array.transpose(0, 2, 3, 1) for array in arrays)
     result = xp.empty(arrays[0].shape, dtype=arrays[0].dtype)
     blocks = blocks_for(result.size, EACH * THREADS)
-    launch(kernel, result.dtype, (blocks,), *map(xp.ascontiguousarray, arrays), result, result.size)
+    arrays = tuple(map(xp.ascontiguousarray, arrays))
+    launch(kernel, result.dtype, (blocks,), *arrays, result, result.size, *options)
     return channels_first(result) if last else result
 
 
 KERNELS = {
     "relu": Kernel(suits, relu, relu_backward),
+    "elu": Kernel(suits, elu, elu_backward),
     "add_relu": Kernel(suits, add_relu, add_relu_backward),
     "sigmoid": Kernel(suits, sigmoid, sigmoid_backward),
 }
