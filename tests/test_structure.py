@@ -111,7 +111,6 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
     return sorted(sorted(group) for group in groups)
 
 
-@pytest.mark.xfail(reason="tracing is being taken apart", strict=True)
 def test_no_module_imports_itself_by_way_of_others():
     assert circles(imports(PACKAGE)) == []
 

@@ -157,10 +157,9 @@ def weight_gradient(op: Any, x: Array, dy: Array) -> Array:
 
 def strips_of(op: Any) -> tuple[Strip, int]:
     """The strips of x, and how many pixels of y share one."""
-    H, W = op.x.shape[2:]
     O, _, R, S = op.weight.shape
-    (down, step), ((top, bottom), (left, right)) = op.stride, op.padding
-    P, Q = (H + top + bottom - R) // down + 1, (W + left + right - S) // step + 1
+    (down, step), ((top, _), (left, _)) = op.stride, op.padding
+    P, Q = op.output_size(op.x.shape, op.weight.shape)
     pixels = 2 if can_pair(op, O, Q) else 1
     return Strip(Q // pixels, S + pixels - 1, pixels * step, left, top, down, R, P), pixels
 
