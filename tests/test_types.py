@@ -38,7 +38,7 @@ def test_what_mypy_sees(tmp_path, monkeypatch):
     monkeypatch.setenv("MYPYPATH", str(Path(minise.__file__).parents[1]))
     file = tmp_path / "program.py"
     file.write_text(PROGRAM, encoding="utf-8")
-    said, trouble, _ = api.run(["--cache-dir", str(tmp_path / "cache"), str(file)])
+    said, trouble, _ = api.run(["--config-file=", "--cache-dir", str(tmp_path / "cache"), str(file)])
     assert trouble == ""
     found = dict(re.findall(r"program\.py:(\d+): (.*)", said))
     for number, line in enumerate(PROGRAM.splitlines(), start=1):
