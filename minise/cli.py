@@ -274,12 +274,14 @@ def run_gates(options: argparse.Namespace) -> int:
 
 
 def add_lessons(command: argparse.ArgumentParser) -> None:
+    """minise lessons"""
     command.add_argument("folder", nargs="?", default="minise-lessons", metavar="DIR",
         help="a new folder, default minise-lessons")  # fmt: skip
     command.set_defaults(run=run_lessons)
 
 
 def run_lessons(options: argparse.Namespace) -> int:
+    """Put the course into a folder."""
     from . import course
 
     print(course.deliver(options.folder))

@@ -181,12 +181,12 @@ def undocumented(package: Path) -> list[str]:
     overrides one with a docstring.
     """
     trees = modules(package)
-    classes = {
-        node.name: Class([base_name(base) for base in node.bases], documented(node))
-        for tree in trees.values()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ClassDef)
-    }
+    classes: dict[str, Class] = {}
+    for node in (node for tree in trees.values() for node in ast.walk(tree)):
+        if isinstance(node, ast.ClassDef):  # an op and a module may share their name
+            known = classes.setdefault(node.name, Class([], set()))
+            known.bases.extend(base_name(base) for base in node.bases)
+            known.documented.update(documented(node))
     return [
         name
         for module, tree in trees.items()
@@ -250,7 +250,6 @@ def is_private(name: str) -> bool:
     return name.startswith("_") and name != "__main__"
 
 
-@pytest.mark.xfail(reason="docstrings are being written", strict=True)
 def test_every_public_name_has_a_docstring():
     found = undocumented(PACKAGE)
     assert not found, f"{len(found)} without a docstring:\n" + "\n".join(found)
@@ -311,7 +310,7 @@ def lines_of_python(package: Path) -> int:
     return sum(len(path.read_bytes().splitlines()) for path in package.rglob("*.py"))
 
 
-@pytest.mark.xfail(reason="the course is being moved out of the package", strict=True)
+@pytest.mark.xfail(reason="some 1,800 lines too many today", strict=True)
 def test_the_package_can_be_read():
     assert lines_of_python(PACKAGE) <= MOST_LINES
 

@@ -55,10 +55,12 @@ class ThenReLU:
     rectifies = True
 
     def forward(self, *arrays: Array) -> Array:
+        """max(y, 0) of what the op computes."""
         self.y = self.xp.maximum(super().forward(*arrays), 0)  # type: ignore[misc]
         return self.y
 
     def backward(self, grad: Array) -> Any:
+        """The op's own backward, for the gradient that ReLU lets through."""
         return super().backward(self.xp.where(self.y <= 0, 0, grad))  # type: ignore[misc]
 
 

@@ -155,11 +155,13 @@ def _soft_cross_entropy(
 
 
 def check_reduction(name: str, reduction: str) -> None:
+    """ValueError for an unknown reduction."""
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{name}: reduction must be 'none', 'mean' or 'sum', got {reduction!r}")
 
 
 def class_axis(name: str, input: Tensor) -> int:
+    """Which axis of (N, C, ...) or (C,) counts the classes; ValueError where there is none."""
     if input.ndim == 0:
         raise ValueError(f"{name}: input must be (N, C, ...) or (C,), got shape ()")
     return 0 if input.ndim == 1 else 1

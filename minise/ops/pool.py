@@ -50,6 +50,7 @@ class Pool2d(Function):
         return height, width
 
     def padded(self, x: Array, value: float) -> Array:
+        """x with its border, filled with `value`."""
         return self.xp.pad(
             x, ((0, 0), (0, 0), *self.border(x.shape)), mode="constant", constant_values=value
         )

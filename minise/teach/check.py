@@ -39,6 +39,8 @@ Point = Mapping[str, Any]
 
 
 class Mistake(NamedTuple):
+    """A classic mistake: code that makes it, and the hint for whoever made it."""
+
     hint: str
     wrong: Callable[..., Any]
 
@@ -75,6 +77,7 @@ class Verdict:
 
     @property
     def headline(self) -> str:
+        """The verdict in one line of text."""
         return f"{self.exercise}: {self.state}. {self.details}".strip()
 
     def _repr_html_(self) -> str:
@@ -207,6 +210,7 @@ def describe(error: Exception) -> str:
 
 
 def brief(value: Any) -> str:
+    """A value in a few characters: itself, its shape or its kind."""
     if value is None or isinstance(value, (Real, str)):
         return repr(value)
     return str(value.shape) if isinstance(value, numpy.ndarray) else kind(value)

@@ -16,6 +16,8 @@ from ..tensor import Tensor
 
 
 class Comparison(NamedTuple):
+    """What comparing an outcome with the expected value found."""
+
     complaint: str = ""  # about the first thing that is wrong, "" if nothing is
     values: int = 1  # how many were compared
     error: float = 0.0  # the largest relative error among them
@@ -71,6 +73,7 @@ def compare_entries(
 def compare_arrays(
     outcome: numpy.ndarray, expected: numpy.ndarray, name: str, tolerance: float
 ) -> Comparison:
+    """Shape, dtype, then every element."""
     if outcome.shape != expected.shape:
         return Comparison(f"Expected shape {expected.shape}, got {outcome.shape}.")
     if outcome.dtype != expected.dtype:
@@ -115,10 +118,12 @@ def relative_error(actual: numpy.ndarray, expected: numpy.ndarray) -> numpy.ndar
 
 
 def place(where: Sequence[Any]) -> str:
+    """Where an element stands: "[1, 2]"; nothing for a number."""
     return str([int(i) for i in where]) if len(where) else ""
 
 
 def is_number(value: Any) -> bool:
+    """Whether it is a number, booleans not counted."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
@@ -156,4 +161,5 @@ def kind(value: Any) -> str:
 
 
 def is_cupy(value: Any) -> bool:
+    """Whether it is an array of CuPy, which need not be installed."""
     return type(value).__module__.partition(".")[0] == "cupy"

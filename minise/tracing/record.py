@@ -121,7 +121,7 @@ def follow(loss: Tensor, gradient: Tensor | None) -> tuple[list[Tensor], list[Ar
                 continue
             value = Values.of(part)
             before, _ = totals.get(id(source), (None, None))
-            total = part if before is None else backend.of(part).add(before, part)
+            total = part if before is None else backend.of(source.data).add(before, part)
             kept = value if before is None else Values.of(total)
             totals[id(source)] = total, kept
             arrivals.append(Arrival(step.op, step.output, argument, source, came_in, value, kept))

@@ -264,7 +264,7 @@ def test_source_lines(open_page, saved, block):
     page.get_by_role("slider", name="Step").fill("9")
     details = page.locator("details.panel")
     details.locator("summary").click()
-    assert "minise/ops/math.py:" in details.text_content()
+    assert "minise/ops/arithmetic.py:" in details.text_content()
     assert "da = unbroadcast(grad * b, a.shape)" in details.text_content()
     page.keyboard.press("ArrowRight")
     assert page.locator("details pre").first.is_visible()  # stays open

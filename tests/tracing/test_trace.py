@@ -139,6 +139,13 @@ def test_nodes_of_a_product():
     assert (step.repeated, step.reduced) == ((1,), ())
 
 
+def test_a_number_that_is_used_twice():
+    """Sums of arrays without axes are NumPy's numbers, not arrays."""
+    x = minise.tensor(3.0, requires_grad=True)
+    trace = minise.trace(x * x)
+    assert [step.total.shown.item() for step in trace.ledger("x")] == [3, 6]
+
+
 def test_source_lines_are_those_that_ran():
     x = minise.tensor([1.0], requires_grad=True)
     node = minise.trace((x * 2).exp()).nodes[-1]

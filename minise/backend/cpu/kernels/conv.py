@@ -35,6 +35,7 @@ NARROW = 16  # with at most so many output channels, two pixels share a row of t
 
 
 def suits(op: Any, x: Array, *parameters: Array) -> bool:
+    """Float32 or float64 images, not empty, without dilation."""
     return x.dtype.itemsize >= 4 and x.size > 0 and op.dilation == (1, 1)
 
 

@@ -25,6 +25,7 @@ Array = Any
 
 
 def suits(op: Any, *arrays: Array) -> bool:
+    """Channels-last images, all of one shape."""
     return are_channels_last(*arrays) and all(x.shape == arrays[0].shape for x in arrays)
 
 
@@ -111,6 +112,7 @@ def rectify(x: Array, out: Array) -> None:
 
 @cache
 def zeros(length: int, dtype: numpy.dtype) -> Array:
+    """A row of zeros to compare with."""
     return numpy.zeros(length, dtype)
 
 

@@ -31,6 +31,7 @@ DIGIT = 10  # meanÂ² up to so many times the variance is subtracted from mean(xÂ
 
 
 def suits(op: Any, x: Array, weight: Array, bias: Array) -> bool:
+    """Channels-last images."""
     return are_channels_last(x)
 
 

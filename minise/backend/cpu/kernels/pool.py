@@ -23,6 +23,7 @@ Array = Any
 
 
 def max_pool_suits(op: Any, x: Array) -> bool:
+    """Channels-last images, windows of at most 255 pixels."""
     R, S = op.kernel_size
     return are_channels_last(x) and R * S <= 255  # the winner of a window is kept in a byte
 
@@ -79,6 +80,7 @@ def max_pool_backward(op: Any, grad: Array) -> Array:
 
 
 def avg_pool_suits(op: Any, x: Array) -> bool:
+    """Channels-last images."""
     return are_channels_last(x)
 
 

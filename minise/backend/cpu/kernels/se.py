@@ -24,6 +24,7 @@ Array = Any
 
 
 def squeeze_suits(op: Any, x: Array) -> bool:
+    """Channels-last images, to one number per channel."""
     return op.output_size == (1, 1) and are_channels_last(x)
 
 
@@ -49,6 +50,7 @@ def squeeze_backward(op: Any, grad: Array) -> Array:
 
 
 def scale_suits(op: Any, u: Array, gates: Array) -> bool:
+    """Channels-last images (N, C, H, W) and gates (N, C, 1, 1) of their dtype."""
     return (
         gates.shape[2:] == (1, 1)
         and gates.shape[:2] == u.shape[:2]
@@ -89,6 +91,7 @@ def scale_backward(op: Any, grad: Array) -> tuple[Array, Array]:
 
 
 def axpy_suits(op: Any, scale: Array, u: Array, shortcut: Array) -> bool:
+    """Branch and shortcut in channels-last memory."""
     return are_channels_last(u, shortcut)
 
 

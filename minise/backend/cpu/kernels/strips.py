@@ -75,6 +75,7 @@ class Plan:
         self.images = images
 
     def pieces(self, first: int, last: int) -> list[Piece]:
+        """What the units of work from `first` to `last` are: bands of an image, or images."""
         if self.bands == 1:
             starts = range(first, last, self.images)
             return [Piece(i, min(self.images, last - i), 0, self.P) for i in starts]

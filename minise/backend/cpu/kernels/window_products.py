@@ -90,6 +90,7 @@ def plan_of(x: Array, strip: Strip, size: int, products: list[Product]) -> Plan:
 
 
 def multiply_piece(strips: Strips, piece: Piece, g: int, product: Product, total: Array) -> None:
+    """One product of one group for the images or the band of a piece."""
     start, R, matrices, *arrays = product
     K, O = total.shape
     output, partner = (
@@ -119,6 +120,7 @@ def where_they_are(
     strips: Strips, start: int, R: int, matrix: Array,
     output: Array | None, partner: Array | None, total: Array,
 ) -> None:  # fmt: skip
+    """The product with windows read from the strips, not copied."""
     if partner is not None and strips.slots_high < partner.shape[1]:
         written_out(strips, start, R, matrix, output, partner, total)  # see `interleaved`
         return
@@ -214,6 +216,7 @@ def written_out(
     strips: Strips, start: int, R: int, matrix: Array,
     output: Array | None, partner: Array | None, total: Array,
 ) -> None:  # fmt: skip
+    """The product with windows copied into an im2col panel."""
     n, P, Q, O = (partner if output is None else output).shape  # type: ignore[union-attr]
     windows = strips.windows(start, R, P)[:n, :Q]  # (n, Q, P, K)
     columns = threads.scratch("columns", (n, P, Q, len(matrix)), matrix.dtype)

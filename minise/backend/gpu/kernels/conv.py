@@ -42,6 +42,7 @@ class Convolution(NamedTuple):
     dilation_w: int = 1
 
     def struct(self) -> numpy.ndarray:
+        """As the kernels take it."""
         return numpy.array(tuple(self), dtype=STRUCT)
 
 

@@ -14,6 +14,7 @@ EACH = 4  # numbers that a thread works on
 
 
 def suits(op: Any, *arrays: Array) -> bool:
+    """Arrays that the kernels support, all of one shape."""
     return are_supported(*arrays) and all(x.shape == arrays[0].shape for x in arrays)
 
 

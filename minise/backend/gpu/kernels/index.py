@@ -13,6 +13,7 @@ Array = Any
 
 
 def suits(op: Any, x: Array) -> bool:
+    """Keys with arrays of integers, which may pick an element twice."""
     parts = op.key if isinstance(op.key, tuple) else (op.key,)
     return any(hasattr(part, "dtype") and part.dtype.kind in "iu" for part in parts)
 

@@ -47,6 +47,7 @@ def code(sources: Sequence[str] = SOURCES) -> str:
 
 
 def options(real: str) -> tuple[str, ...]:
+    """For NVRTC."""
     defined = ("-DReal=float", "-DTF32") if real == "tf32" else (f"-DReal={real}",)
     return ("--std=c++17", *defined, f"-DTHREADS={THREADS}")
 

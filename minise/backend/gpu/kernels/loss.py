@@ -14,6 +14,7 @@ Array = Any
 
 
 def log_softmax_suits(op: Any, x: Array) -> bool:
+    """Along the last axis."""
     return x.ndim > 0 and op.axis in (-1, x.ndim - 1) and are_supported(x)
 
 
@@ -36,6 +37,7 @@ def log_softmax_backward(op: Any, grad: Array) -> Array:
 
 
 def nll_loss_suits(op: Any, x: Array, labels: Array, weight: Array) -> bool:
+    """For (N, C)."""
     return x.ndim == 2 and are_supported(x, weight)
 
 
@@ -63,6 +65,7 @@ def nll_loss_backward(op: Any, grad: Array) -> tuple[Array, None, None]:
 
 
 def as_int64(xp: Any, labels: Array) -> Array:
+    """Labels as the kernels read them."""
     return xp.ascontiguousarray(labels.astype(numpy.int64, copy=False))
 
 

@@ -16,6 +16,7 @@ ENOUGH = 512  # blocks for the sums
 
 
 def suits(op: Any, x: Array, weight: Array, bias: Array) -> bool:
+    """Arrays that the kernels support; running statistics in C order, for they are written."""
     constants = () if op.from_batch else (op.mean, op.var)
     running = op.running[:2] if op.running else ()
     in_c_order = all(array.flags.c_contiguous for array in running)

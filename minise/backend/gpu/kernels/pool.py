@@ -73,6 +73,7 @@ def avg_pool_backward(op: Any, grad: Array) -> Array:
 
 
 def average(kernel: str, op: Any, source: Array, target: Array) -> None:
+    """Launch one of the two kernels of average pooling."""
     blocks = blocks_for(target.size, THREADS)
     launch(
         kernel, target.dtype, (blocks,),

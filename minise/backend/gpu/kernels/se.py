@@ -12,6 +12,7 @@ Array = Any
 
 
 def squeeze_suits(op: Any, x: Array) -> bool:
+    """To one number per channel."""
     return op.output_size == (1, 1) and are_supported(x)
 
 
@@ -31,6 +32,7 @@ def squeeze_backward(op: Any, grad: Array) -> Array:
 
 
 def axpy_suits(op: Any, scale: Array, u: Array, shortcut: Array) -> bool:
+    """Arrays that the kernels support."""
     return are_supported(scale, u, shortcut)
 
 
@@ -52,6 +54,7 @@ def axpy_backward(op: Any, grad: Array) -> tuple[Array, Array, Array]:
 
 
 def multiply_suits(op: Any, a: Array, b: Array) -> bool:
+    """Images (N, C, H, W) times gates (N, C, 1, 1)."""
     return a.ndim == 4 and b.shape == (*a.shape[:2], 1, 1) and are_supported(a, b)
 
 
@@ -70,6 +73,7 @@ def multiply_backward(op: Any, grad: Array) -> tuple[Array, Array]:
 
 
 def scaled(xp: Any, scale: Array, u: Array, shortcut: Array | None, rectified: bool) -> Array:
+    """y = scale · u + shortcut, and ReLU; without a shortcut the product alone."""
     N, H, W, C = u.shape
     y = xp.empty(u.shape, dtype=u.dtype)
     launch(
